@@ -145,8 +145,9 @@ fn compare(name: &str, found: &str) {
 fn help() {
     compare("help/kiln", &transcript(&["--help"]));
     for command in [
-        "init", "run", "train", "probe", "sweep", "report", "export", "verify", "eval", "predict",
-        "explain", "embed", "describe", "bench", "compare", "data", "summary", "fetch", "doctor",
+        "init", "run", "train", "probe", "quantize", "sweep", "report", "export", "verify", "eval",
+        "predict", "explain", "embed", "describe", "bench", "compare", "data", "summary", "fetch",
+        "doctor",
     ] {
         compare(
             &format!("help/{command}"),

@@ -102,7 +102,9 @@ fn fold_back(graph: &mut GraphProto) {
         !removed.contains(&(at - 1))
     });
     // Last: nodes of constants that are replaced make room too.
-    folded.into_iter().for_each(|tensor| put(graph, tensor));
+    for tensor in folded {
+        put(graph, tensor);
+    }
 }
 
 /// A convolution with the normalization behind it.
@@ -248,7 +250,8 @@ impl Forward {
                 // Beside the image the normalized value is 0, which is none of what is added.
                 ("Conv", [filters, taken, window @ ..]) if is_unpadded(next) => {
                     let (groups, inner) = (channels / taken, window.iter().product::<usize>());
-                    if groups == 0 || groups * taken != channels || filters % groups != 0 {
+                    if groups == 0 || groups * taken != channels || !filters.is_multiple_of(groups)
+                    {
                         return None;
                     }
                     let (taken, per_group) = (*taken, filters / groups);
@@ -334,7 +337,9 @@ impl Forward {
         }
         put(graph, TensorProto::from_f32(&name, &[bias.len()], &bias));
         put(graph, weight);
-        scaled.into_iter().for_each(|tensor| put(graph, tensor));
+        for tensor in scaled {
+            put(graph, tensor);
+        }
         // Of other places than before if a constant's node was replaced.
         graph
             .node

@@ -76,11 +76,11 @@ fn constants(graph: &GraphProto) -> HashMap<&str, &TensorProto> {
 
 /// The values that a node takes, those of its branches included.
 pub fn taken(node: &NodeProto) -> Vec<&str> {
-    let named = |name: &&String| !name.is_empty();
+    let is_given = |name: &&String| !name.is_empty();
     let mut names: Vec<&str> = node
         .input
         .iter()
-        .filter(named)
+        .filter(is_given)
         .map(String::as_str)
         .collect();
     for attribute in &node.attribute {

@@ -43,10 +43,10 @@ pub fn shrink_weights(
         return Err(QuantizeError::Opset { found, needed });
     }
     let graph = model.graph.get_or_insert_default();
-    let axes = axes(graph, precision);
+    let chosen = axes(graph, precision);
     let mut names = FreeNames::of(graph);
     let (mut added, mut nodes): (Vec<TensorProto>, Vec<NodeProto>) = (Vec::new(), Vec::new());
-    let shrunk: HashMap<String, String> = axes
+    let shrunk: HashMap<String, String> = chosen
         .into_iter()
         .map(|(name, axis)| {
             let tensor = Links::of(graph)

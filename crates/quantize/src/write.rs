@@ -220,14 +220,13 @@ impl Writer<'_> {
             .weights
             .get(&key)
             .filter(|(_, scales)| *scales == quantized.scales);
-        let restored = match shared {
-            Some((restored, _)) => restored.clone(),
-            None => {
-                let restored = self.weights(product, &shape, &quantized, added);
-                self.weights
-                    .insert(key, (restored.clone(), quantized.scales.clone()));
-                restored
-            }
+        let restored = if let Some((restored, _)) = shared {
+            restored.clone()
+        } else {
+            let restored = self.weights(product, &shape, &quantized, added);
+            let known = (restored.clone(), quantized.scales.clone());
+            self.weights.insert(key, known);
+            restored
         };
         let mut inputs = vec![product.input.clone(), restored];
         if product.takes_bias {
@@ -324,7 +323,7 @@ fn correction(
         (shape[0], shape[1])
     };
     let groups = means.len() / taken.max(1);
-    if groups == 0 || groups * taken != means.len() || filters % groups != 0 {
+    if groups == 0 || groups * taken != means.len() || !filters.is_multiple_of(groups) {
         return None;
     }
     let taps = if of.op_type == "Conv" {
@@ -337,8 +336,8 @@ fn correction(
         let filter = along.channel(at);
         let channel = at / inner % taken + filter / (filters / groups) * taken;
         let error = f64::from(quantized.restored(at, along)) - f64::from(*weight);
-        let share = taps.as_ref().map_or(1.0, |taps| taps[at % inner]);
-        sums[filter] += error * means[channel] * share;
+        let met = taps.as_ref().map_or(1.0, |taps| taps[at % inner]);
+        sums[filter] += error * means[channel] * met;
     }
     Some(sums)
 }

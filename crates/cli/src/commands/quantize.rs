@@ -29,6 +29,10 @@ const MAX_DROP: f64 = 0.005;
 const LISTED: usize = 10;
 
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct QuantizeArgs {
     /// Model file, run directory, or name of a network
     #[arg(value_name = "MODEL.onnx")]
@@ -147,7 +151,7 @@ pub fn run(args: &QuantizeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         terminal.status("Stopped", "before the model was written");
         return Ok(Outcome::Interrupted);
     };
-    let sizes = [&original, &made.quantized.file].map(ModelFile::total_bytes);
+    let weigh = [&original, &made.quantized.file].map(ModelFile::total_bytes);
     let mut text = String::new();
     writeln!(
         text,
@@ -155,9 +159,9 @@ pub fn run(args: &QuantizeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         path.display(),
         args.output.display(),
         made.quantized.summary,
-        bytes(sizes[0]),
-        bytes(sizes[1]),
-        100.0 * sizes[1] as f64 / sizes[0].max(1) as f64,
+        bytes(weigh[0]),
+        bytes(weigh[1]),
+        100.0 * weigh[1] as f64 / weigh[0].max(1) as f64,
     )?;
     if let Some(costs) = &made.costs {
         text += &layers(costs, &made.kept)?;
@@ -201,7 +205,7 @@ pub fn run(args: &QuantizeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
             model: &path,
             output: passed.then_some(args.output.as_path()),
             summary: &made.quantized.summary,
-            bytes: sizes,
+            bytes: weigh,
             kept: &made.kept,
             layers: made.costs.as_deref(),
             comparison: record.as_ref(),

@@ -10,6 +10,7 @@ mod calibrate;
 mod gate;
 mod sensitivity;
 
+use std::fmt::Write;
 use std::path::Path;
 
 use kiln_inference::Model;
@@ -159,11 +160,8 @@ impl Calibrated {
             counted(self.images as u64, "calibration image"),
         );
         if !keep.is_empty() {
-            summary += &format!(
-                ", {} of {} layers in float",
-                thousands(keep.len()),
-                thousands(self.nodes().len())
-            );
+            let (kept, all) = (thousands(keep.len()), thousands(self.nodes().len()));
+            let _ = write!(summary, ", {kept} of {all} layers in float");
         }
         let file = finish(proto, &self.proto, &summary, &self.engine, context)?;
         Ok(Quantized { file, summary })

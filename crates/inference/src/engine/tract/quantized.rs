@@ -93,12 +93,12 @@ pub fn restore_weights(mut model: TypedModel) -> TractResult<TypedModel> {
         if length.is_none_or(|length: usize| Some(length) > largest) {
             continue;
         }
-        let Some(restored) = node.op.eval_out_of_plan(constants)? else {
+        let Some(values) = node.op.eval_out_of_plan(constants)? else {
             continue;
         };
         let name = node.name.clone();
         let mut patch = TypedModelPatch::default();
-        for value in restored {
+        for value in values {
             let wire = patch.add_const(format!("{name}.restored"), value.into_arc_tensor())?;
             patch.shunt_outside(&model, id.into(), wire)?;
         }
