@@ -12,6 +12,11 @@ fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).expect("valid JSON")
 }
 
+/// The trained model, and the smaller one to write.
+fn files(folder: &Path) -> [String; 2] {
+    [path(trained(), "model.onnx"), path(folder, "small.onnx")]
+}
+
 fn size(file: &str) -> u64 {
     fs::metadata(file).unwrap().len()
 }
@@ -28,10 +33,7 @@ fn accuracy(model: &str, engine: &[&str]) -> f64 {
 #[test]
 fn a_small_model_passes_the_gate_and_proves_itself() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, small) = (
-        path(trained(), "model.onnx"),
-        path(folder.path(), "small.onnx"),
-    );
+    let [model, small] = files(folder.path());
     let ended = ok(&[
         "quantize",
         &model,
@@ -105,10 +107,7 @@ fn weights_alone_need_no_images() {
 #[test]
 fn a_gate_that_fails_writes_nothing_and_layers_left_in_float_pass_it() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, small) = (
-        path(trained(), "model.onnx"),
-        path(folder.path(), "small.onnx"),
-    );
+    let [model, small] = files(folder.path());
     // A twelfth of all values is clipped, the largest.
     let spoilt = [
         "quantize",
@@ -160,10 +159,7 @@ fn a_gate_that_fails_writes_nothing_and_layers_left_in_float_pass_it() {
 #[test]
 fn wrong_input_gets_one_clear_answer() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, small) = (
-        path(trained(), "model.onnx"),
-        path(folder.path(), "small.onnx"),
-    );
+    let [model, small] = files(folder.path());
     let refused = |args: &[&str]| error(&mut kiln(&[&["quantize"], args].concat()));
     let message = refused(&[&model, "-o", &small]);
     assert!(message.contains("--data <DATA>"), "{message}");
@@ -207,10 +203,7 @@ fn wrong_input_gets_one_clear_answer() {
 #[test]
 fn one_class_alone_is_measured_like_all() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, small) = (
-        path(trained(), "model.onnx"),
-        path(folder.path(), "small.onnx"),
-    );
+    let [model, small] = files(folder.path());
     let one = "tests/fixtures/digits/train/3";
     let ended = ok(&[
         "quantize",

@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::scale::Activations;
 
 /// The oldest operator set whose `DequantizeLinear` has an axis.
-const OPSET: i64 = 13;
+pub const OPSET: i64 = 13;
 
 /// How a model is put into 8 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

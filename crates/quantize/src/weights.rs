@@ -11,6 +11,7 @@ use kiln_onnx::{
 use crate::error::QuantizeError;
 use crate::graph::{Links, int_attribute, node};
 use crate::plan::Plan;
+use crate::prepare::OPSET;
 use crate::scale::{Along, QuantizedWeights};
 
 /// Fewest values of a tensor that is made smaller: restoring a smaller one costs more than it saves.
@@ -38,7 +39,7 @@ pub fn shrink_weights(
     mut model: ModelProto,
     precision: Precision,
 ) -> Result<ModelProto, QuantizeError> {
-    let (found, needed) = (model.opset(), 13);
+    let (found, needed) = (model.opset(), OPSET);
     if precision == Precision::Int8 && found < needed {
         return Err(QuantizeError::Opset { found, needed });
     }

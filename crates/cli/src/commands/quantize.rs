@@ -97,6 +97,13 @@ pub struct QuantizeArgs {
     json: Option<PathBuf>,
 }
 
+impl QuantizeArgs {
+    /// The accuracy that may be lost, if that is bounded.
+    fn most_lost(&self) -> Option<f64> {
+        self.max_drop.or(self.auto.then_some(MAX_DROP))
+    }
+}
+
 /// What was done, and what came of it.
 #[derive(Serialize)]
 struct QuantizationRecord<'a> {
@@ -140,7 +147,7 @@ pub fn run(args: &QuantizeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     request.overrides.sidecar.clone_from(&args.sidecar);
     let gate_data = match (&args.eval, &args.data) {
         (Some(data), _) => Some(data),
-        (None, Some(data)) if args.max_drop.is_some() || args.auto => Some(data),
+        (None, Some(data)) if args.most_lost().is_some() => Some(data),
         (None, None) if args.max_drop.is_some() => {
             anyhow::bail!("--max-drop needs images to measure the models on: name them with --eval")
         }
@@ -180,12 +187,11 @@ pub fn run(args: &QuantizeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         };
         speeds = Some((sides, measured, comparison));
     }
-    let max_drop = args.max_drop.or(args.auto.then_some(MAX_DROP));
     let data = gate_data.map_or("", String::as_str);
     let record = speeds.as_ref().map(|(sides, measured, comparison)| {
         ComparisonRecord::new(
             data,
-            max_drop,
+            args.most_lost(),
             sides.each_ref().map(|side| (side.path, side.file)),
             measured.targets(),
             comparison,
@@ -259,7 +265,7 @@ fn make(
         model,
         engine,
         data,
-        max_drop: args.max_drop.or(args.auto.then_some(MAX_DROP)),
+        max_drop: args.most_lost(),
         batch_size: args.batch_size as usize,
     });
     let precision = match (args.fp16, args.weights_only) {
@@ -285,6 +291,7 @@ fn make(
     let mut request = QuantizeRequest::new(engine.clone(), args.data.clone().unwrap_or_default());
     request.images = args.images as usize;
     request.method = args.method;
+    request.keep.clone_from(&args.keep);
     request.settings.equalize = args.equalize;
     if args.symmetric {
         request.settings.activations = Activations::Symmetric;
@@ -292,7 +299,6 @@ fn make(
     let Some(calibrated) = Calibrated::open(path, &request, context)? else {
         return Ok(None);
     };
-    calibrated.check_nodes(&args.keep)?;
     let costs = if args.auto || args.sensitivity {
         let Some(costs) = calibrated.sensitivities(context)? else {
             return Ok(None);

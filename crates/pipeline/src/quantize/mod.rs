@@ -42,6 +42,8 @@ pub struct QuantizeRequest {
     pub method: Method,
     /// The integers of activations, and whether layers are equalized.
     pub settings: Settings,
+    /// Labels of layers that are to stay in float, which have to be of the model.
+    pub keep: Vec<String>,
 }
 
 impl QuantizeRequest {
@@ -53,6 +55,7 @@ impl QuantizeRequest {
             images: 300,
             method: Method::Mse,
             settings: Settings::default(),
+            keep: Vec::new(),
         }
     }
 }
@@ -91,7 +94,8 @@ impl Calibrated {
     ///
     /// # Errors
     ///
-    /// [`QuantizeModelError`] if the model cannot be put into 8 bits or there are no images for it.
+    /// [`QuantizeModelError`] if the model cannot be put into 8 bits, lacks a layer that is to stay in float, or there
+    /// are no images for it.
     pub fn open(
         path: &Path,
         request: &QuantizeRequest,
@@ -103,6 +107,7 @@ impl Calibrated {
             source,
         };
         let prepared = Prepared::new(proto.clone(), request.settings).map_err(fail)?;
+        check_labels(&request.keep, prepared.nodes())?;
         let inputs = inputs::calibration(&request.data, context)?;
         let Some(observed) = calibrate::observe(&prepared, inputs, request, context)? else {
             return Ok(None);
@@ -121,25 +126,6 @@ impl Calibrated {
     /// Returns the labels of the nodes that are put into 8 bits.
     pub fn nodes(&self) -> &[String] {
         self.prepared.nodes()
-    }
-
-    /// Checks that these are labels of nodes that are put into 8 bits.
-    ///
-    /// # Errors
-    ///
-    /// [`QuantizeModelError::Node`].
-    pub fn check_nodes(&self, labels: &[String]) -> Result<()> {
-        let known: Vec<&str> = self.nodes().iter().map(String::as_str).collect();
-        for label in labels {
-            if !known.contains(&label.as_str()) {
-                return Err(QuantizeModelError::Node {
-                    name: label.clone(),
-                    near: kiln_util::closest(label, &known).map(str::to_owned),
-                }
-                .into());
-            }
-        }
-        Ok(())
     }
 
     /// Writes the model in 8 bits, with these nodes left in float, and its golden vectors with a tolerance that
@@ -166,6 +152,18 @@ impl Calibrated {
         let file = finish(proto, &self.proto, &summary, &self.engine, context)?;
         Ok(Quantized { file, summary })
     }
+}
+
+/// Checks that these are labels of nodes that are put into 8 bits.
+fn check_labels(labels: &[String], nodes: &[String]) -> Result<(), QuantizeModelError> {
+    let Some(name) = labels.iter().find(|label| !nodes.contains(label)) else {
+        return Ok(());
+    };
+    let known: Vec<&str> = nodes.iter().map(String::as_str).collect();
+    Err(QuantizeModelError::Node {
+        name: name.clone(),
+        near: kiln_util::closest(name, &known).map(str::to_owned),
+    })
 }
 
 /// The name of a method, as it is asked for.
