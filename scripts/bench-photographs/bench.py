@@ -90,12 +90,12 @@ class Bench:
     def evaluate(self, title: str, network: str, folder: pathlib.Path, drafts: bool) -> None:
         model = self.model(network)
 
-        def kiln():
-            command = [KILN, "--threads", self.args.threads, "eval", model, "--data", folder, "--engine", "ort", "--json", "-"]
+        def kiln(engine: str):
+            command = [KILN, "--threads", self.args.threads, "eval", model, "--data", folder, "--engine", engine, "--json", "-"]
             output, memory = run(command)
             return json.loads(output)["images_per_second"], memory
 
-        contenders = {"kiln": kiln}
+        contenders = {"kiln": lambda: kiln("ort"), "kiln with tract": lambda: kiln("tract")}
         for name, options in {"": [], ", draft": ["--draft"]}.items():
             if drafts or not options:
                 for wait in WAITS:
