@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::kiln::{TEST_DIGITS, error, kiln, ok, path, run, trained};
+use crate::graph_backbone::classifier;
+use crate::kiln::{self, TEST_DIGITS, error, kiln, ok, path, run, trained};
 
 /// The digits with their subsets.
 const DIGITS: &str = "tests/fixtures/digits";
@@ -220,4 +221,87 @@ fn one_class_alone_is_measured_like_all() {
         "{}",
         ended.stdout
     );
+}
+
+/// Runs the quickstart's recipe on the digits, with a smaller copy.
+fn flow(folder: &Path, settings: &[&str]) -> std::process::Output {
+    let runs = folder.to_str().expect("UTF-8");
+    let args = ["run", "models/quickstart.toml", "--runs", runs, "--json"];
+    let set = [
+        "--set",
+        "training.epochs=2",
+        "--set",
+        "training.batch_size=32",
+    ];
+    let all = [&args[..], &set, &kiln::DIGITS, settings].concat();
+    kiln(&all).output().expect("kiln starts")
+}
+
+#[test]
+fn a_recipe_asks_for_a_smaller_copy_which_is_verified_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = [
+        "--set",
+        "export.quantize=int8",
+        "--set",
+        "export.max_drop=0.05",
+    ];
+    let ended = flow(folder.path(), &copy);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let run = folder.path().join("quickstart");
+    let small = path(&run, "model-int8.onnx");
+    let printed = json(std::str::from_utf8(&ended.stdout).unwrap());
+    let written = json(&fs::read_to_string(run.join("quantized.json")).unwrap());
+    assert_eq!(printed["smaller"], written);
+    assert_eq!(written["file"], "model-int8.onnx");
+    assert_eq!(written["bytes"][1], size(&small));
+    assert!(written["bytes"][0].as_u64().unwrap() > 2 * size(&small));
+    // Its figures are those of an evaluation of the file.
+    let engines = written["engines"].as_array().unwrap();
+    assert_eq!(engines[0]["engine"], "tract");
+    let measured = accuracy(&small, &["--engine", "tract"]);
+    assert_eq!(
+        engines[0]["figures"][1]["value"],
+        format!("{:.2} %", 100.0 * measured)
+    );
+    let float = accuracy(&path(&run, "model.onnx"), &["--engine", "tract"]);
+    let paired = &engines[0]["paired"];
+    let count = |key: &str| paired[key].as_f64().unwrap();
+    let change = (count("only_second") - count("only_first")) / 100.0;
+    assert!((measured - float - change).abs() < 1e-9, "{written}");
+    assert_eq!(engines[0]["golden"]["passed"], true);
+    ok(&["verify", &small]);
+    assert_eq!(written["bound"]["passed"], true);
+    assert!(!written["layers"].as_array().unwrap().is_empty());
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("Smaller model") && page.contains("this layer alone in 8 bits"));
+    // It is made anew from the run's files.
+    ok(&["report", run.to_str().unwrap()]);
+    let again = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(again.contains("model-int8.onnx"));
+}
+
+#[test]
+fn a_copy_that_cannot_be_made_is_an_error_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut old = classifier();
+    old.opset_import[0].version = 11;
+    let weights = path(folder.path(), "old.onnx");
+    fs::write(&weights, kiln_onnx::encode(&old)).unwrap();
+    let recipe = path(folder.path(), "old.toml");
+    let text = format!(
+        "[backbone]\nweights = \"{weights}\"\n[input]\nheight = 28\nwidth = 28\nchannels = \"gray\"\npreprocess = \"unit\"\n\
+         [data]\nfolder = \"{DIGITS}\"\n[training]\nepochs = 1\n[[layers]]\ntype = \"dense\"\n[export]\nquantize = \"int8\"\n"
+    );
+    fs::write(&recipe, text).unwrap();
+    let runs = path(folder.path(), "runs");
+    let ended = run(&mut kiln(&["run", &recipe, "--runs", &runs]));
+    let message = &ended.stderr;
+    assert_eq!(ended.code, Some(2), "{message}");
+    assert!(message.contains("opset 13 or later is needed"), "{message}");
+    let run = folder.path().join("runs/old");
+    for file in ["model.onnx", "eval.json", "parity.json", "report.html"] {
+        assert!(run.join(file).exists(), "{file}");
+    }
+    assert!(!run.join("quantized.json").exists() && !run.join("model-int8.onnx").exists());
 }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use kiln_pipeline::{Event, FeaturesInfo, Observer, RangeTestInfo, Task};
 use kiln_run::Epoch;
-use kiln_util::{Thousands, counted, duration, listed, percent, thousands};
+use kiln_util::{Thousands, bytes, counted, duration, listed, percent, thousands};
 
 use crate::hints;
 use crate::image_notes;
 use crate::live::{Live, SoFar};
-use crate::terminal::{Terminal, bytes};
+use crate::terminal::Terminal;
 
 /// How often a task without a visible bar says how far it is.
 const HEARTBEAT: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use console::{Style, Term, measure_text_width};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use kiln_pipeline::dataset::Skipped;
-use kiln_util::{Thousands, counted, duration, printable, thousands};
+use kiln_util::{Thousands, bytes, counted, duration, printable, thousands};
 
 /// Standard error and standard output. What messages quote from files reaches the terminal without
 /// control characters. Nothing but errors, and what results leave out, is shown when quiet; colors
@@ -234,11 +234,6 @@ fn rate(per_second: f64, unit: &str) -> String {
     } else {
         format!("{} {unit}/s", thousands(per_second.round() as usize))
     }
-}
-
-/// `443.2 kB`.
-pub fn bytes(n: u64) -> String {
-    indicatif::DecimalBytes(n).to_string()
 }
 
 #[cfg(test)]

@@ -41,8 +41,8 @@ pub use recipe::{
     AdamParams, AugMix, Augmentation, ClassWeight, Classes, ColorJitter, Combination, Data,
     DataSource, DatasetName, EarlyStopping, ErasingValue, Export, FileProblem, FileRequest,
     FillMode, Halving, Input, LbfgsParams, LossFunction, Monitor, Optimizer, OptimizerKind, Phase,
-    RandAugment, RandomErasing, RandomResizedCrop, Recipe, RecipeFields, Reference, References,
-    Schedule, ScheduleKind, Setting, SplitRule, Sweep, Threshold, Training, Validation,
+    Quantize, RandAugment, RandomErasing, RandomResizedCrop, Recipe, RecipeFields, Reference,
+    References, Schedule, ScheduleKind, Setting, SplitRule, Sweep, Threshold, Training, Validation,
     ValidationSubset, Values,
 };
 pub use shape::{Shape, ShapeError};

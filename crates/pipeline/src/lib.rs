@@ -93,7 +93,11 @@ pub mod run;
 #[cfg(feature = "training")]
 pub mod run_record;
 #[cfg(feature = "training")]
+pub mod smaller;
+#[cfg(feature = "training")]
 pub mod sweep;
+#[cfg(feature = "training")]
+mod test_images;
 #[cfg(feature = "training")]
 mod thresholds;
 #[cfg(feature = "training")]

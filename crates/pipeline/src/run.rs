@@ -1,4 +1,4 @@
-//! All phases in a row: train, export, verify, evaluate, report.
+//! All phases in a row: train, export, verify, evaluate, quantize, report.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_data::{Loader, Order, Samples, View};
-use kiln_inference::{EngineId, Model};
+use kiln_inference::Model;
 use kiln_model::Recipe;
 use kiln_preprocess::Preprocessor;
 use kiln_report::{plot_confusion, text_table};
@@ -17,17 +17,17 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::dataset::{self, DatasetError};
 use crate::engines;
-use crate::error::{Error, Result};
-use crate::evaluate::{AnyEvaluated, AnyRecord, AnyTally, EvaluateOptions};
+use crate::error::Result;
+use crate::evaluate::{AnyEvaluated, AnyRecord};
 use crate::event::{Event, Task};
 use crate::export::TrainedModel;
 use crate::golden;
-use crate::inputs::Inputs;
 use crate::parity::{self, Checked, Parity};
 use crate::patience::{self, Patience};
-use crate::predictions::{Columns, Format, Row, Writer};
 use crate::report::run_page;
 use crate::run_record::RunRecord;
+use crate::smaller::{Flow, Smaller};
+use crate::test_images::{LoadedModel, TestImages};
 use crate::thresholds;
 use crate::train::{TrainOutcome, TrainRequest, log, train};
 
@@ -55,8 +55,6 @@ fn affordable(work: u64, model: &kiln_model::Model, least: usize, all: usize) ->
     images.max(least).min(all)
 }
 
-const IN_MEMORY: &str = "writing to memory does not fail";
-
 /// A recipe that went through all phases; without evaluations if the implementations disagree.
 pub struct RunOutcome {
     /// The resolved recipe.
@@ -69,6 +67,8 @@ pub struct RunOutcome {
     pub evaluations: Vec<(&'static str, AnyEvaluated)>,
     /// Agreement of Burn and the engines.
     pub parity: Parity,
+    /// The smaller copy of the model, where the recipe asks for one.
+    pub smaller: Option<Smaller>,
     /// The epoch whose weights were exported; of L-BFGS the chosen penalty.
     pub best: Option<Epoch>,
     /// As in [`TrainOutcome`].
@@ -81,12 +81,19 @@ pub struct OutcomeRecord<'a> {
     run: &'a Path,
     parity: &'a Parity,
     evaluations: Vec<AnyRecord<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    smaller: Option<&'a Smaller>,
     best: Option<Epoch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nearest_neighbor: Option<f64>,
 }
 
 impl RunOutcome {
+    /// Whether all implementations agree, and the smaller copy of the model, where there is one, may replace it.
+    pub fn passed(&self) -> bool {
+        self.parity.passed && self.smaller.as_ref().is_none_or(Smaller::passed)
+    }
+
     /// Returns the figures as they are written.
     pub fn record(&self) -> OutcomeRecord<'_> {
         let evaluations = self.evaluations.iter();
@@ -96,6 +103,7 @@ impl RunOutcome {
             evaluations: evaluations
                 .map(|(_, result)| result.record(&self.data))
                 .collect(),
+            smaller: self.smaller.as_ref(),
             best: self.best,
             nearest_neighbor: self.nearest_neighbor,
         }
@@ -145,8 +153,15 @@ impl RunOutcome {
                 self.parity.allowed(),
             );
         }
+        if let Some(smaller) = &self.smaller {
+            let _ = writeln!(text, "\n{}\n", smaller.to_text());
+        }
         let file = |file| self.run.file(file).display().to_string();
         let _ = writeln!(text, "Model: {}", file(RunFile::Model));
+        if let Some(name) = self.smaller.as_ref().and_then(|it| it.file.as_ref()) {
+            let path = self.run.path().join(name);
+            let _ = writeln!(text, "Smaller model: {}", path.display());
+        }
         let _ = writeln!(text, "Report: {}", file(RunFile::Report));
         text
     }
@@ -240,6 +255,7 @@ pub(crate) fn finish_on(
     };
     let mut evaluations = Vec::new();
     let mut predictions = Vec::new();
+    let mut smaller = None;
     if parity.passed {
         let all = images.len();
         // A graph of a file's may be slow on one engine and fast on another.
@@ -251,41 +267,60 @@ pub(crate) fn finish_on(
         let slowest = for_one.iter().max().copied().unwrap_or_default();
         let in_time = patience::affordable(patience.test_images, slowest, GATE_IMAGES, all);
         let affordable = affordable(work, &trained.model, PARITY_BATCH, all).min(in_time);
-        let sample = (affordable < all).then(|| images.take(affordable, 0));
-        let batch_size = batch_size(&models, slowest);
+        let test_images = TestImages {
+            all: &images,
+            sample: (affordable < all).then(|| images.take(affordable, 0)),
+            batch_size: batch_size(&models, slowest),
+        };
         // Of engines that are to save time, one with a library of its own is the faster.
-        let order: Vec<&LoadedModel> = match (&sample, on) {
+        let order: Vec<&LoadedModel> = match (&test_images.sample, on) {
             (None, On::All) => models.iter().collect(),
             _ => models.iter().rev().collect(),
         };
-        let mut scores = Vec::new();
-        for (at, (engine, model)) in order.into_iter().enumerate() {
-            let title = engine.title();
-            let images = sample.as_ref().filter(|_| at > 0).unwrap_or(&images);
-            let Some(mut run) = evaluate(model, images, batch_size, context)? else {
-                return Ok(None);
-            };
-            if at == 0 {
-                predictions = run.predictions;
-            }
-            match &sample {
-                Some(sample) if at == 0 => {
-                    run.scores = rows(&run.scores, images, sample, trained.labels.len());
-                    evaluations.push((title, run.evaluated));
-                }
-                Some(_) => {}
-                None => evaluations.push((title, run.evaluated)),
-            }
-            scores.push((title, run.scores));
-        }
+        let Some(mut runs) = test_images.run(&order, context)? else {
+            return Ok(None);
+        };
+        let scores: Vec<_> = runs
+            .iter_mut()
+            .map(|run| (run.engine.title(), std::mem::take(&mut run.scores)))
+            .collect();
         // Of a single score, both of its classes have one here.
         let classes = trained.labels.len();
-        let comparisons = parity::compare(&scores, batch_size, classes, parity.tolerance)?;
-        parity.comparisons.extend(comparisons);
+        let compared = parity::compare(&scores, test_images.batch_size, classes, parity.tolerance)?;
+        parity.comparisons.extend(compared);
         parity.passed = parity
             .comparisons
             .iter()
             .all(|comparison| comparison.passed);
+        predictions = std::mem::take(&mut runs[0].predictions);
+        if let (true, Some(form)) = (
+            parity.passed && on != On::Fastest,
+            trained.recipe.export.quantize,
+        ) {
+            let flow = Flow {
+                form,
+                recipe: &trained.recipe,
+                run: &run,
+                multiply_adds: trained.model.multiply_adds(),
+                models: &order,
+                float: &runs,
+                images: &test_images,
+            };
+            // The rest of the run is written whatever comes of it.
+            smaller = Some(flow.run(&data, context));
+            if let Some(Ok(None)) = smaller {
+                return Ok(None);
+            }
+        }
+        runs.truncate(if test_images.sample.is_some() {
+            1
+        } else {
+            runs.len()
+        });
+        evaluations.extend(
+            runs.into_iter()
+                .map(|run| (run.engine.title(), run.evaluated)),
+        );
     }
     for failure in parity.failures() {
         context.emit(&Event::ParityFailed { failure: &failure });
@@ -301,6 +336,9 @@ pub(crate) fn finish_on(
         }
         run.write(RunFile::Predictions, &predictions)?;
     }
+    if let Some(Ok(Some(smaller))) = &smaller {
+        run.write_json(RunFile::Quantized, smaller)?;
+    }
     // Last, since a run with this file is one that needs nothing more.
     run.write_json(RunFile::Parity, &parity)?;
     let record = RunRecord::read(run.clone())?;
@@ -313,31 +351,10 @@ pub(crate) fn finish_on(
         data,
         evaluations,
         parity,
+        smaller: smaller.transpose()?.flatten(),
         best: record.history.best().copied(),
         nearest_neighbor,
     }))
-}
-
-/// Returns the scores of some of the images, `[images, classes]` row-major.
-fn rows(scores: &[f32], images: &View, some: &View, classes: usize) -> Vec<f32> {
-    let rows = images.indices().iter().zip(scores.chunks_exact(classes));
-    let mut some = some.indices().iter().peekable();
-    // Both are in ascending order.
-    rows.filter(|(index, _)| some.next_if(|wanted| wanted == index).is_some())
-        .flat_map(|(_, row)| row.iter().copied())
-        .collect()
-}
-
-/// The exported file on an engine.
-type LoadedModel = (EngineId, Model);
-
-/// A model's run over the test images.
-struct TestRun {
-    evaluated: AnyEvaluated,
-    /// The graph's output, `[images, classes]` row-major.
-    scores: Vec<f32>,
-    /// One line per image, as CSV.
-    predictions: Vec<u8>,
 }
 
 /// How long the epochs of a run and its features took.
@@ -354,39 +371,6 @@ fn batch_size(models: &[LoadedModel], for_one: Duration) -> usize {
     let threads = models.iter().map(|(_, model)| model.runtime().threads);
     let on_a_thread = for_one.saturating_mul(threads.max().unwrap_or(1) as u32);
     patience::affordable(parity::LONGEST_BATCH, on_a_thread, 1, PARITY_BATCH)
-}
-
-/// Runs a model over the test images. Returns `None` if cancelled.
-fn evaluate(
-    model: &Model,
-    images: &View,
-    batch_size: usize,
-    context: &Context<'_>,
-) -> Result<Option<TestRun>> {
-    let inputs = Inputs::of_view(images);
-    let mut scores = Vec::new();
-    let mut predictions = Vec::new();
-    let columns = Columns::of(&inputs, model);
-    let mut lines = Writer::new(&mut predictions, Format::Csv, columns, true).expect(IN_MEMORY);
-    let options = EvaluateOptions {
-        batch_size: Some(batch_size),
-        ..EvaluateOptions::default()
-    };
-    let tally = AnyTally::new(model, &options, &inputs)?;
-    let evaluated = tally.evaluate(inputs, context, |input, classified| {
-        scores.extend_from_slice(classified.scores);
-        lines
-            .write(&Row::new(input, classified, model))
-            .expect(IN_MEMORY);
-        Ok::<(), Error>(())
-    })?;
-    lines.finish().expect(IN_MEMORY);
-    drop(lines);
-    Ok(evaluated.map(|evaluated| TestRun {
-        evaluated,
-        scores,
-        predictions,
-    }))
 }
 
 /// Loads the exported file on every engine present and compares them with Burn on test images, as
@@ -482,30 +466,7 @@ fn verify(
 
 #[cfg(test)]
 mod tests {
-    use kiln_data::Dataset;
-
     use super::*;
-
-    #[test]
-    fn rows_are_those_of_the_sample() {
-        let classes = vec!["a".to_owned(), "b".to_owned()];
-        let labels = vec![0, 1, 0, 1, 0, 1];
-        let dataset = Dataset::new("d", vec![0; 6], [1, 1, 1], labels, classes).unwrap();
-        let images = View::all(Arc::new(dataset)).skip(1);
-        let some = images.take(3, 0);
-        let scores: Vec<f32> = images
-            .indices()
-            .iter()
-            .flat_map(|&index| [index as f32, -(index as f32)])
-            .collect();
-        let found = rows(&scores, &images, &some, 2);
-        let expected: Vec<f32> = some
-            .indices()
-            .iter()
-            .flat_map(|&index| [index as f32, -(index as f32)])
-            .collect();
-        assert_eq!((found.len(), found), (6, expected));
-    }
 
     #[test]
     fn networks_that_are_dear_are_compared_on_fewer_images() {

@@ -8,6 +8,7 @@ use kiln_util::percent;
 use crate::error::Result;
 use crate::evaluate::AnyRecord;
 use crate::parity::Parity;
+use crate::smaller::Smaller;
 
 /// A run as its files have it; what was not done yet is absent.
 pub struct RunRecord {
@@ -25,6 +26,8 @@ pub struct RunRecord {
     pub features: Option<FeatureTime>,
     /// Agreement of Burn and the engines.
     pub parity: Option<Parity>,
+    /// The smaller copy of the model, where the recipe asks for one.
+    pub smaller: Option<Smaller>,
 }
 
 impl RunRecord {
@@ -38,6 +41,7 @@ impl RunRecord {
             features: run.read_json(RunFile::Features)?,
             evaluations: run.read_json(RunFile::Evaluation)?.unwrap_or_default(),
             parity: run.read_json(RunFile::Parity)?,
+            smaller: run.read_json(RunFile::Quantized)?,
             run,
         })
     }

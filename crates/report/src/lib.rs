@@ -44,9 +44,9 @@ pub use overlay::overlay;
 pub use page::{Block, Card, Figure, Page, Section};
 pub use picture::Picture;
 pub use plots::{
-    Compared, Comparison, Curve, EpochMetrics, RangePoint, RunEpochs, Speed, plot_comparison,
-    plot_confusion, plot_curve, plot_curves, plot_precision_recall, plot_range_test,
-    plot_reliability, plot_runs, plot_speed,
+    Compared, Comparison, Curve, EpochMetrics, LayerCost, RangePoint, RunEpochs, Speed,
+    plot_comparison, plot_confusion, plot_curve, plot_curves, plot_precision_recall,
+    plot_range_test, plot_reliability, plot_runs, plot_sensitivity, plot_speed,
 };
 pub use tables::{
     MAX_LABEL, Table, classification_report, classification_table, confusion_table, several_report,

@@ -57,6 +57,14 @@ pub enum RunFile {
     Uint8Model,
     /// Only the layers after the frozen prefix.
     HeadModel,
+    /// A copy of the model in 8-bit integers.
+    Int8Model,
+    /// A copy of the model with weights in 8-bit integers.
+    Int8WeightsModel,
+    /// A copy of the model with weights in half precision.
+    Fp16Model,
+    /// What came of the smaller copy.
+    Quantized,
     /// What the probability of a class has to exceed, where that was chosen on the validation images.
     Thresholds,
     /// Agreement of the implementations.
@@ -95,6 +103,10 @@ kiln_util::str_enum!(RunFile {
     SigmoidModel = "model-sigmoid.onnx",
     Uint8Model = "model-uint8.onnx",
     HeadModel = "head.onnx",
+    Int8Model = "model-int8.onnx",
+    Int8WeightsModel = "model-int8-weights.onnx",
+    Fp16Model = "model-fp16.onnx",
+    Quantized = "quantized.json",
     Thresholds = "thresholds.json",
     Parity = "parity.json",
     Evaluation = "eval.json",

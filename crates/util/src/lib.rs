@@ -42,5 +42,6 @@ pub use program::{VERSION, platform};
 pub use sha256::sha256;
 pub use str_enum::{ParseEnumError, closest, equivalent};
 pub use text::{
-    Hex, Thousands, counted, duration, first_few, listed, percent, printable, shown, thousands,
+    Hex, Thousands, bytes, counted, duration, first_few, listed, percent, printable, shown,
+    thousands,
 };

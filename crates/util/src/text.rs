@@ -71,6 +71,23 @@ pub fn percent(fraction: f64) -> String {
     format!("{:.2} %", fraction * 100.0)
 }
 
+/// Formats a number of bytes in decimal units: `443.20 kB`.
+pub fn bytes(n: u64) -> String {
+    let mut size = n as f64;
+    let mut unit = "B";
+    for larger in ["kB", "MB", "GB", "TB", "PB", "EB"] {
+        if size < 1000.0 {
+            break;
+        }
+        (size, unit) = (size / 1000.0, larger);
+    }
+    if n < 1000 {
+        format!("{n} {unit}")
+    } else {
+        format!("{size:.2} {unit}")
+    }
+}
+
 /// Formats seconds: `3.4 s`, `2 min 5 s`, `1 h 30 min`.
 pub fn duration(seconds: f64) -> String {
     if seconds < 60.0 {
@@ -171,6 +188,17 @@ mod tests {
 
     #[test]
     fn numbers_are_easy_to_read() {
+        assert_eq!(
+            [0, 999, 1000, 443_200, 14_300_000, u64::MAX].map(bytes),
+            [
+                "0 B",
+                "999 B",
+                "1.00 kB",
+                "443.20 kB",
+                "14.30 MB",
+                "18.45 EB"
+            ]
+        );
         assert_eq!(
             [0, 1, 2000].map(|n| counted(n, "image")),
             ["0 images", "1 image", "2,000 images"]

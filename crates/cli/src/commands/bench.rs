@@ -12,12 +12,12 @@ use kiln_pipeline::bench::{
 use kiln_pipeline::engines;
 use kiln_pipeline::overrides::{OverridesRequest, Resolved};
 use kiln_report::{MAX_LABEL, Picture, Speed, plot_speed, text_table};
-use kiln_util::{counted, duration, shown, thousands};
+use kiln_util::{bytes, counted, duration, shown, thousands};
 
 use crate::app::{App, Outcome};
 use crate::args::{EnginesArgs, OverridesArgs};
 use crate::output::{self, Outputs};
-use crate::terminal::{Terminal, bytes};
+use crate::terminal::Terminal;
 use crate::{notes, picture};
 
 #[derive(Debug, clap::Args)]

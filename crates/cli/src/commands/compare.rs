@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kiln_metrics::Latency;
 use kiln_onnx::ModelFile;
 use kiln_pipeline::bench::{BenchLength, BenchPlan, BenchTarget, measure};
 use kiln_pipeline::compare::{
@@ -13,13 +14,12 @@ use kiln_pipeline::compare::{
 use kiln_pipeline::engines::EngineRequest;
 use kiln_pipeline::{Context, Error, engines, inputs};
 use kiln_report::{MAX_LABEL, text_table};
-use kiln_util::{percent, shown, thousands};
+use kiln_util::{bytes, percent, shown, thousands};
 
 use crate::app::{App, Outcome};
 use crate::args::EngineArgs;
 use crate::notes;
 use crate::output::{self, Outputs};
-use crate::terminal::bytes;
 
 /// How long the runs of each model take together at a batch size.
 const LENGTH: BenchLength = BenchLength::Time(Duration::from_secs(1));
@@ -166,6 +166,22 @@ impl Speeds {
     pub const fn targets(&self) -> &[BenchTarget; 2] {
         &self.targets
     }
+
+    /// Writes the images/s of both models in one line: `ONNX Runtime 1.27, cpu: 1,234 → 2,345 images/s at 1, ...`.
+    pub fn line(&self) -> String {
+        let [a, b] = self.targets.each_ref().map(BenchTarget::latencies);
+        let rate = |latency: &Latency| thousands(latency.images_per_second.round() as usize);
+        let rates = a.iter().zip(&b).map(|(a, b)| {
+            let batch = a.batch;
+            format!("{} → {} images/s at {batch}", rate(a), rate(b))
+        });
+        let rates: Vec<String> = rates.collect();
+        format!(
+            "{}: {}",
+            self.targets[0].runtime().title(),
+            rates.join(", ")
+        )
+    }
 }
 
 /// Writes a comparison for people, with the first `show` images on which the models differ.
@@ -197,13 +213,25 @@ pub fn report(
             format!("{} {}", target.title(), side.path.display()),
             percent(evaluation.accuracy),
             format!("{:.4}", evaluation.loss),
+            evaluation
+                .calibration
+                .as_ref()
+                .map_or_else(String::new, |calibration| percent(calibration.ece)),
             bytes(model.bytes),
             at(target, 1),
         ];
         let largest = largest.map(|size| at(target, size));
         cells.into_iter().chain(largest).collect::<Vec<_>>()
     });
-    let header = ["", "accuracy", "loss", "file", "images/s at 1"].map(str::to_owned);
+    let header = [
+        "",
+        "accuracy",
+        "loss",
+        "calibration error",
+        "file",
+        "images/s at 1",
+    ]
+    .map(str::to_owned);
     let largest = largest.map(|size| format!("at {size}"));
     let header: Vec<String> = header.into_iter().chain(largest).collect();
     writeln!(text, "{}\n", text_table(header, rows, 1))?;

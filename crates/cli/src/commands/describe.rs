@@ -8,12 +8,12 @@ use kiln_pipeline::describe::{
 };
 use kiln_pipeline::overrides::{OverridesRequest, Specifier};
 use kiln_pipeline::{Error, engines};
-use kiln_util::write_atomically;
+use kiln_util::{bytes, write_atomically};
 
 use crate::app::{App, Outcome};
 use crate::hints;
 use crate::output::{self, Outputs, same_file};
-use crate::terminal::{Terminal, bytes};
+use crate::terminal::Terminal;
 
 /// What to know about a file that keeps its weights in others.
 const EXTERNAL: &str = "the model keeps weights in other files: \

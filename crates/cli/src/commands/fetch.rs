@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use kiln_assets::Asset;
 use kiln_pipeline::AssetProvider;
 use kiln_report::text_table;
+use kiln_util::bytes;
 
 use crate::app::{App, Outcome};
-use crate::terminal::bytes;
 
 #[derive(Debug, clap::Args)]
 pub struct FetchArgs {

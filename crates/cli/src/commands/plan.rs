@@ -6,11 +6,10 @@ use kiln_data::Decoding;
 use kiln_pipeline::plan::{Plan, PlannedPhase, plan};
 use kiln_pipeline::recipe::RecipeText;
 use kiln_pipeline::train::TrainRequest;
-use kiln_util::{counted, thousands};
+use kiln_util::{bytes, counted, thousands};
 
 use crate::app::{App, Outcome};
 use crate::output;
-use crate::terminal::bytes;
 
 /// Prints what training a recipe would do.
 pub fn run(

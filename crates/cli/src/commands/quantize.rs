@@ -3,24 +3,29 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use kiln_inference::Model;
+use kiln_metrics::Latency;
 use kiln_onnx::ModelFile;
+use kiln_pipeline::bench::BenchTarget;
 use kiln_pipeline::compare::ComparisonRecord;
 use kiln_pipeline::engines::EngineRequest;
 use kiln_pipeline::overrides::OverridesRequest;
 use kiln_pipeline::quantize::{
-    Activations, Calibrated, Gate, Method, Passed, Precision, QuantizeRequest, Quantized,
+    Activations, Calibrated, Gate, JUDGED, Method, Passed, Precision, QuantizeRequest, Quantized,
     Sensitivity, shrink,
 };
-use kiln_pipeline::{Error, engines};
-use kiln_report::text_table;
-use kiln_util::{counted, thousands, write_atomically};
+use kiln_pipeline::runtime::RuntimeRecord;
+use kiln_pipeline::{Error, engines, inputs};
+use kiln_report::{LayerCost, Picture, plot_sensitivity, text_table};
+use kiln_util::{bytes, counted, thousands, write_atomically};
 use serde::Serialize;
 
 use super::compare::{Side, Speeds, report, share};
 use crate::app::{App, Outcome};
 use crate::args::OneEngineArgs;
 use crate::output::{self, Outputs};
-use crate::terminal::{Terminal, bytes};
+use crate::picture;
+use crate::terminal::Terminal;
 
 /// Accuracy that may be lost where layers are chosen and nothing else is said.
 const MAX_DROP: f64 = 0.005;
@@ -77,9 +82,9 @@ pub struct QuantizeArgs {
     /// Leave as few layers in float as --max-drop needs [default: 0.005], those that cost most
     #[arg(long)]
     auto: bool,
-    /// List what each layer costs in 8 bits
-    #[arg(long, conflicts_with_all = ["weights_only", "fp16"])]
-    sensitivity: bool,
+    /// List what each layer costs in 8 bits, and draw it into a file
+    #[arg(long, value_name = "FILE.svg|FILE.png", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["weights_only", "fp16"])]
+    sensitivity: Option<PathBuf>,
     #[command(flatten)]
     engine: OneEngineArgs,
     /// Images per batch, at most, where the models are measured
@@ -102,6 +107,12 @@ impl QuantizeArgs {
     fn most_lost(&self) -> Option<f64> {
         self.max_drop.or(self.auto.then_some(MAX_DROP))
     }
+
+    /// The picture of the layers' costs, if one is to be written.
+    fn picture(&self) -> Option<&Path> {
+        let path = self.sensitivity.as_deref()?;
+        (!path.as_os_str().is_empty()).then_some(path)
+    }
 }
 
 /// What was done, and what came of it.
@@ -119,6 +130,27 @@ struct QuantizationRecord<'a> {
     layers: Option<&'a [Sensitivity]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     comparison: Option<&'a ComparisonRecord<'a>>,
+    /// Speed of both models on the other engines.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_engines: Vec<SpeedRecord<'a>>,
+}
+
+/// Speed of the original and the smaller model on an engine.
+#[derive(Serialize)]
+struct SpeedRecord<'a> {
+    runtime: &'a RuntimeRecord,
+    /// On random images, one for each batch size.
+    speed: [Vec<Latency>; 2],
+}
+
+impl<'a> SpeedRecord<'a> {
+    fn of(speeds: &'a Speeds) -> Self {
+        let targets = speeds.targets();
+        Self {
+            runtime: targets[0].runtime(),
+            speed: targets.each_ref().map(BenchTarget::latencies),
+        }
+    }
 }
 
 /// A smaller model, and what it was found to be.
@@ -138,8 +170,10 @@ pub fn run(args: &QuantizeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     read.extend(args.data.iter().chain(&args.eval).map(PathBuf::from));
     let named = [
         ("--output", Some(args.output.as_path())),
+        ("--sensitivity", args.picture()),
         ("--json", args.json.as_deref()),
     ];
+    args.picture().map_or(Ok(()), picture::check)?;
     let outputs = Outputs::check(named, &read)?;
     outputs.announce_replaced(terminal);
     let mut request = args.engine.request();
@@ -172,6 +206,9 @@ pub fn run(args: &QuantizeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     )?;
     if let Some(costs) = &made.costs {
         text += &layers(costs, &made.kept)?;
+        if let Some(path) = args.picture() {
+            picture::write(path, &plot(costs, &made.kept)?)?;
+        }
     }
     let mut passed = true;
     let mut speeds = None;
@@ -187,6 +224,22 @@ pub fn run(args: &QuantizeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         };
         speeds = Some((sides, measured, comparison));
     }
+    let mut others = Vec::new();
+    if let Some((sides, ..)) = &speeds {
+        for engine in engines::present(context)? {
+            if engine == request.engine {
+                continue;
+            }
+            let mut request = request.clone();
+            request.engine = engine;
+            let batch_size = args.batch_size as usize;
+            let Some(measured) = Speeds::measure(sides, batch_size, &request, context)? else {
+                terminal.status("Stopped", "before the model was written");
+                return Ok(Outcome::Interrupted);
+            };
+            others.push(measured);
+        }
+    }
     let data = gate_data.map_or("", String::as_str);
     let record = speeds.as_ref().map(|(sides, measured, comparison)| {
         ComparisonRecord::new(
@@ -201,6 +254,9 @@ pub fn run(args: &QuantizeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         passed = record.passed != Some(false);
         text.push('\n');
         text += &report(sides, measured, comparison, record, 0)?;
+        for other in &others {
+            writeln!(text, "{}", other.line())?;
+        }
     }
     if passed {
         write_atomically(&args.output, made.quantized.file.bytes())?;
@@ -215,6 +271,7 @@ pub fn run(args: &QuantizeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
             kept: &made.kept,
             layers: made.costs.as_deref(),
             comparison: record.as_ref(),
+            other_engines: others.iter().map(SpeedRecord::of).collect(),
         };
         output::write_json(json, &record, terminal)?;
     }
@@ -261,10 +318,14 @@ fn make(
         Some(_) => Some(engines::load(original, engine, context)?),
         None => None,
     };
-    let gate = model.as_ref().zip(gate_data).map(|(model, data)| Gate {
+    let held_out = || {
+        let labels = model.as_ref().map_or(&[][..], Model::labels);
+        inputs::labeled(gate_data.map_or("", String::as_str), labels, context)
+    };
+    let gate = model.as_ref().map(|model| Gate {
         model,
         engine,
-        data,
+        images: &held_out,
         max_drop: args.most_lost(),
         batch_size: args.batch_size as usize,
     });
@@ -288,7 +349,7 @@ fn make(
     if let Some(precision) = precision {
         return measure(shrink(path, precision, engine, context)?, &[]);
     }
-    let mut request = QuantizeRequest::new(engine.clone(), args.data.clone().unwrap_or_default());
+    let mut request = QuantizeRequest::new(engine.clone());
     request.images = args.images as usize;
     request.method = args.method;
     request.keep.clone_from(&args.keep);
@@ -296,11 +357,13 @@ fn make(
     if args.symmetric {
         request.settings.activations = Activations::Symmetric;
     }
-    let Some(calibrated) = Calibrated::open(path, &request, context)? else {
+    let data = args.data.as_deref().unwrap_or_default();
+    let images = || inputs::calibration(data, context);
+    let Some(calibrated) = Calibrated::open(path, &request, images, context)? else {
         return Ok(None);
     };
-    let costs = if args.auto || args.sensitivity {
-        let Some(costs) = calibrated.sensitivities(context)? else {
+    let costs = if args.auto || args.sensitivity.is_some() {
+        let Some(costs) = calibrated.sensitivities(JUDGED, context)? else {
             return Ok(None);
         };
         Some(costs)
@@ -325,6 +388,18 @@ impl From<Passed> for Made {
             comparison: Some(passed.comparison),
         }
     }
+}
+
+fn plot(costs: &[Sensitivity], kept: &[String]) -> anyhow::Result<Picture> {
+    let costs: Vec<LayerCost<'_>> = costs
+        .iter()
+        .map(|cost| LayerCost {
+            layer: &cost.layer,
+            noise: cost.noise,
+            kept: kept.contains(&cost.layer),
+        })
+        .collect();
+    Ok(plot_sensitivity(&costs)?)
 }
 
 /// What the most costly layers cost.

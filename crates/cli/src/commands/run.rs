@@ -42,7 +42,7 @@ pub fn finish_and_print(
     };
     let text = || Ok(outcome.to_text());
     output::print(json, &outcome.record(), text, app.terminal)?;
-    Ok(if outcome.parity.passed {
+    Ok(if outcome.passed() {
         Outcome::Done
     } else {
         Outcome::CheckFailed

@@ -5,7 +5,14 @@ use serde::Serialize;
 use super::loss::LossFunction;
 use crate::document::{Bound, Field, RecipeError, Section};
 
-pub(super) const KEYS: &[&str] = &["softmax", "sigmoid", "threshold", "golden"];
+pub(super) const KEYS: &[&str] = &[
+    "softmax",
+    "sigmoid",
+    "threshold",
+    "golden",
+    "quantize",
+    "max_drop",
+];
 
 /// `[export]`: contents of the exported file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,7 +29,30 @@ pub struct Export {
     /// them.
     #[serde(skip_serializing_if = "Clone::clone")]
     pub golden: bool,
+    /// The smaller copy of the model that is made beside it, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantize: Option<Quantize>,
+    /// Accuracy on the validation images that the smaller copy may lose, 0 to 1; any if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_drop: Option<f64>,
 }
+
+/// How a smaller copy of the model is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantize {
+    /// Weights and activations are 8-bit integers.
+    Int8,
+    /// Weights alone are 8-bit integers.
+    WeightsOnly,
+    /// Weights alone are in half precision.
+    Fp16,
+}
+
+kiln_util::str_enum!(Quantize: Serialize {
+    Int8 = "int8",
+    WeightsOnly = "weights_only",
+    Fp16 = "fp16",
+});
 
 /// What the probability of a class has to exceed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -83,7 +113,16 @@ pub(super) fn parse(root: &Section<'_>, loss: LossFunction) -> Result<Export, Re
             loss.name()
         )));
     }
+    let quantize = match section.get("quantize") {
+        Some(field) => Some(field.choice(&Quantize::WORDS)?),
+        None => None,
+    };
     Ok(Export {
+        quantize,
+        max_drop: section
+            .get("max_drop")
+            .map(|field| max_drop(&field, quantize, loss))
+            .transpose()?,
         softmax: section.boolean_or("softmax", false)?,
         sigmoid: section.boolean_or("sigmoid", false)?,
         threshold: section
@@ -92,6 +131,25 @@ pub(super) fn parse(root: &Section<'_>, loss: LossFunction) -> Result<Export, Re
             .transpose()?,
         golden: section.boolean_or("golden", true)?,
     })
+}
+
+fn max_drop(
+    field: &Field<'_>,
+    quantize: Option<Quantize>,
+    loss: LossFunction,
+) -> Result<f64, RecipeError> {
+    if quantize.is_none() {
+        return Err(field.error(
+            "`max_drop` is what a smaller copy of the model may lose: set `export.quantize`, such as to \"int8\", or leave it out",
+        ));
+    }
+    if loss.is_binary() {
+        return Err(field.error(format!(
+            "`max_drop` compares how many images are classified correctly, which are not counted with `{}`: leave it out",
+            loss.name()
+        )));
+    }
+    field.number(Bound::UpTo(1.0))
 }
 
 fn threshold(field: &Field<'_>, loss: LossFunction) -> Result<Threshold, RecipeError> {

@@ -28,7 +28,7 @@ pub use augmentation::{
     RandomResizedCrop,
 };
 pub use data::{Data, DataSource, DatasetName, SplitRule, Validation, ValidationSubset};
-pub use export::{Export, Threshold};
+pub use export::{Export, Quantize, Threshold};
 pub use input::{Input, Values};
 pub use loss::{Classes, LossFunction};
 pub use optimization::{

@@ -1123,6 +1123,8 @@ fn every_phase_has_its_model() {
         sigmoid: false,
         threshold: None,
         golden: false,
+        quantize: None,
+        max_drop: None,
     });
     assert_eq!(exported.models(), recipe.models());
     assert!(exported.export.softmax);
@@ -1776,6 +1778,16 @@ fn losses_have_the_settings_of_keras() {
             "best_f1",
         ),
         ("[export]\nsigmoid = true", "set `export.softmax = true`"),
+        ("[export]\nquantize = \"int4\"", "did you mean `int8`?"),
+        ("[export]\nmax_drop = 0.01", "set `export.quantize`"),
+        (
+            "[export]\nquantize = \"int8\"\nmax_drop = 1.5",
+            "from 0 to 1",
+        ),
+        (
+            "loss = \"binary_crossentropy\"\n[export]\nquantize = \"int8\"\nmax_drop = 0.01",
+            "not counted with `binary_crossentropy`",
+        ),
     ] {
         let message = loss(text).unwrap_err();
         assert!(message.contains(expected), "{text}: {message}");

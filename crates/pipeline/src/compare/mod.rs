@@ -130,6 +130,9 @@ pub struct ModelRecord<'a> {
     runtime: &'a RuntimeRecord,
     accuracy: f64,
     loss: f64,
+    /// Expected calibration error, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration_error: Option<f64>,
     load_ms: f64,
     /// On random images, one for each batch size.
     speed: Vec<Latency>,
@@ -152,6 +155,7 @@ impl<'a> ComparisonRecord<'a> {
             runtime: target.runtime(),
             accuracy: evaluation.accuracy,
             loss: evaluation.loss,
+            calibration_error: evaluation.calibration.as_ref().map(|it| it.ece),
             load_ms: target.load_time().as_secs_f64() * 1e3,
             speed: target.latencies(),
         });

@@ -160,6 +160,14 @@ impl AnyRecord<'_> {
         }
     }
 
+    /// Returns the expected calibration error, 0 to 1, where each image has one class.
+    pub fn calibration_error(&self) -> Option<f64> {
+        match self {
+            Self::One(one) => one.evaluation.calibration.as_ref().map(|it| it.ece),
+            Self::Several(_) => None,
+        }
+    }
+
     /// Returns the figure that stands for all, for people: its name and its value.
     pub fn headline(&self) -> (&'static str, String) {
         match self.mean_average_precision() {

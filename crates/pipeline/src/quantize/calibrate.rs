@@ -19,7 +19,7 @@ use crate::inputs::{Input, Inputs};
 const BATCH: usize = 8;
 
 /// Images that layers are judged by, at most.
-const JUDGED: usize = 64;
+pub const JUDGED: usize = 64;
 
 /// What was observed.
 pub struct Observed {

@@ -7,7 +7,7 @@ use crate::compare::{Comparison, compare};
 use crate::context::Context;
 use crate::engines::EngineRequest;
 use crate::error::Result;
-use crate::inputs;
+use crate::inputs::Inputs;
 
 /// A bound on what may be lost, and the images that it is measured on.
 pub struct Gate<'a> {
@@ -15,8 +15,8 @@ pub struct Gate<'a> {
     pub model: &'a Model,
     /// What computes the smaller model.
     pub engine: &'a EngineRequest,
-    /// Held-out images with labels: what [`inputs::labeled`] takes.
-    pub data: &'a str,
+    /// Opens the held-out images, which have labels, such as by [`inputs::labeled`](crate::inputs::labeled).
+    pub images: &'a dyn Fn() -> Result<Inputs>,
     /// Accuracy that may be lost, 0 to 1; any if not given.
     pub max_drop: Option<f64>,
     /// Images per batch, at most.
@@ -48,7 +48,8 @@ impl Gate<'_> {
         context: &Context<'_>,
     ) -> Result<Option<Passed>> {
         let small = load(&quantized.file, self.engine, context)?;
-        let images = inputs::labeled(self.data, self.model.labels(), context)?;
+        let images = (self.images)()?;
+        images.check_one_label()?;
         let compared = compare([self.model, &small], images, self.batch_size, context)?;
         Ok(compared.map(|comparison| Passed {
             passes: self

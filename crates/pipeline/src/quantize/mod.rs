@@ -24,7 +24,9 @@ use crate::describe::{Described, with_metadata};
 use crate::engines::{self, EngineRequest};
 use crate::error::Result;
 use crate::error::models::QuantizeModelError;
-use crate::{inputs, provenance};
+use crate::inputs::Inputs;
+use crate::provenance;
+pub use calibrate::JUDGED;
 pub use gate::{Gate, Passed};
 pub use sensitivity::Sensitivity;
 
@@ -34,8 +36,6 @@ pub use sensitivity::Sensitivity;
 pub struct QuantizeRequest {
     /// What computes the activations, and what is specified about the model.
     pub engine: EngineRequest,
-    /// Calibration images: what [`inputs::calibration`] takes.
-    pub data: String,
     /// Most calibration images; of more, as many are taken at equal distances.
     pub images: usize,
     /// How ranges are found.
@@ -47,11 +47,10 @@ pub struct QuantizeRequest {
 }
 
 impl QuantizeRequest {
-    /// Asks for 8 bits, by 300 of these images.
-    pub fn new(engine: EngineRequest, data: impl Into<String>) -> Self {
+    /// Asks for 8 bits, by 300 images.
+    pub fn new(engine: EngineRequest) -> Self {
         Self {
             engine,
-            data: data.into(),
             images: 300,
             method: Method::Mse,
             settings: Settings::default(),
@@ -90,7 +89,8 @@ struct Judged {
 }
 
 impl Calibrated {
-    /// Opens a model, and runs it on calibration images. Returns nothing if the work was cancelled.
+    /// Opens a model, and runs it on calibration images, such as those of [`inputs::calibration`](crate::inputs::calibration), which are opened once
+    /// the model is known to be one that can be quantized. Returns nothing if the work was cancelled.
     ///
     /// # Errors
     ///
@@ -99,6 +99,7 @@ impl Calibrated {
     pub fn open(
         path: &Path,
         request: &QuantizeRequest,
+        images: impl FnOnce() -> Result<Inputs>,
         context: &Context<'_>,
     ) -> Result<Option<Self>> {
         let proto = self_contained(path, &request.engine, context)?;
@@ -108,8 +109,7 @@ impl Calibrated {
         };
         let prepared = Prepared::new(proto.clone(), request.settings).map_err(fail)?;
         check_labels(&request.keep, prepared.nodes())?;
-        let inputs = inputs::calibration(&request.data, context)?;
-        let Some(observed) = calibrate::observe(&prepared, inputs, request, context)? else {
+        let Some(observed) = calibrate::observe(&prepared, images()?, request, context)? else {
             return Ok(None);
         };
         Ok(Some(Self {

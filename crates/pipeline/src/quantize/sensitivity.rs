@@ -1,7 +1,7 @@
 //! What each layer costs in 8 bits.
 
 use kiln_onnx::ModelFile;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Calibrated, load};
 use crate::context::Context;
@@ -10,7 +10,7 @@ use crate::error::models::QuantizeModelError;
 use crate::event::Task;
 
 /// What one layer in 8 bits does to the scores, all others in float.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Sensitivity {
     /// The node's label.
@@ -20,16 +20,24 @@ pub struct Sensitivity {
 }
 
 impl Calibrated {
-    /// Runs the model once for each layer, that layer alone in 8 bits, on up to 64 calibration images; the most costly
-    /// layers come first. Returns nothing if the work was cancelled.
+    /// Runs the model once for each layer, that layer alone in 8 bits, on up to `images` of the first 64 calibration
+    /// images; the most costly layers come first. Returns nothing if the work was cancelled.
     ///
     /// # Errors
     ///
     /// Why a model cannot be written or run.
-    pub fn sensitivities(&self, context: &Context<'_>) -> Result<Option<Vec<Sensitivity>>> {
+    pub fn sensitivities(
+        &self,
+        images: usize,
+        context: &Context<'_>,
+    ) -> Result<Option<Vec<Sensitivity>>> {
         let nodes = self.nodes();
+        let all = &self.judged;
+        let images = images.min(all.images);
+        let pixels = &all.pixels[..images * (all.pixels.len() / all.images)];
+        let scores = &all.scores[..images * (all.scores.len() / all.images)];
         let task = context.task(Task::Sensitivity, Some(nodes.len() as u64));
-        let variance = variance(&self.judged.scores);
+        let variance = variance(scores);
         let mut found = Vec::with_capacity(nodes.len());
         for layer in nodes {
             if context.cancel.is_cancelled() {
@@ -41,10 +49,10 @@ impl Calibrated {
                 .map_err(QuantizeModelError::Quantize)?;
             let file = ModelFile::from_bytes(kiln_onnx::encode(&proto));
             let model = load(&file, &self.engine, context)?;
-            let outputs = model.run_named(&self.judged.pixels, self.judged.images)?;
-            let squares = outputs[0].data.iter().zip(&self.judged.scores);
+            let outputs = model.run_named(pixels, images)?;
+            let squares = outputs[0].data.iter().zip(scores);
             let squares = squares.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
-            let mean = squares.sum::<f64>() / self.judged.scores.len().max(1) as f64;
+            let mean = squares.sum::<f64>() / scores.len().max(1) as f64;
             found.push(Sensitivity {
                 layer: layer.clone(),
                 noise: mean / variance,

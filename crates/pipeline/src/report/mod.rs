@@ -6,6 +6,7 @@ mod images;
 mod paired;
 mod pictures;
 mod run;
+mod smaller;
 mod sweep;
 mod tables;
 

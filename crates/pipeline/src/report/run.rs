@@ -12,6 +12,7 @@ use kiln_util::{duration, percent, thousands};
 use super::confused::confused;
 use super::images::{Mistakes, hidden, images, mistakes};
 use super::pictures::evaluation_figures;
+use super::smaller::smaller;
 use super::tables::{curves, layer_table};
 use super::{fact, footer};
 use crate::context::Context;
@@ -60,6 +61,9 @@ pub fn run_page(record: &RunRecord, context: &Context<'_>) -> Result<Page> {
     }
     sections.push(model(record));
     sections.extend(record.parity.as_ref().map(agreement));
+    if let Some(copy) = &record.smaller {
+        sections.push(smaller(copy)?);
+    }
     sections.push(origin(record));
     Ok(Page {
         title: record.recipe.name.clone(),

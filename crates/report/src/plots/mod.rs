@@ -10,6 +10,7 @@ mod precision_recall;
 mod range_test;
 mod reliability;
 mod runs;
+mod sensitivity;
 mod speed;
 
 pub use comparison::{Compared, Comparison, plot_comparison};
@@ -19,4 +20,5 @@ pub use precision_recall::plot_precision_recall;
 pub use range_test::{RangePoint, plot_range_test};
 pub use reliability::plot_reliability;
 pub use runs::{RunEpochs, plot_runs};
+pub use sensitivity::{LayerCost, plot_sensitivity};
 pub use speed::{Speed, plot_speed};

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use kiln_assets::{Asset, Cache, FileState};
+use kiln_util::bytes;
 
 use super::finding::Finding;
 use super::machine::program;
 use crate::hints;
-use crate::terminal::bytes;
 
 /// Less free space than this will not hold what kiln fetches and keeps.
 const LITTLE: u64 = 1 << 30;

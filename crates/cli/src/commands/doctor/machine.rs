@@ -4,10 +4,9 @@ use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-use kiln_util::counted;
+use kiln_util::{bytes, counted};
 
 use super::finding::Finding;
-use crate::terminal::bytes;
 
 /// Instruction sets that the kernels of kiln, tract or ONNX Runtime have paths for, by the names
 /// that Linux has for them.
