@@ -451,3 +451,114 @@ fn a_run_that_was_killed_in_a_sweep_is_resumed_by_the_same_command() {
         "other weights"
     );
 }
+
+/// Eight small combinations that take long enough for three processes to have some each.
+const EIGHT: &str = "\"training.optimizer.learning_rate\" = [0.01, 0.02]\n\"training.seed\" = [1, 2, 3, 4]\n\
+                     \"training.epochs\" = [30]\n";
+
+/// The processes of a shared sweep.
+fn processes(folder: &Path, count: usize) -> Vec<std::process::Child> {
+    let (recipe, runs) = (path(folder, "small.toml"), path(folder, "runs"));
+    let start = |number: usize| {
+        let shard = format!("{number}/{count}");
+        let mut command = kiln(&["sweep", &recipe, "--runs", &runs, "--shard", &shard]);
+        command
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("kiln starts")
+    };
+    (1..=count).map(start).collect()
+}
+
+/// The weights of every run of a sweep by its folder, and how many runs there are.
+fn weights(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let runs = folders(folder)
+        .into_iter()
+        .filter(|name| !name.starts_with('.'));
+    let read = |name: String| {
+        let file = folder
+            .join("runs/small-sweep")
+            .join(&name)
+            .join("weights.safetensors");
+        let weights = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        (name, weights)
+    };
+    runs.map(read).collect()
+}
+
+#[test]
+fn processes_share_a_sweep_and_take_over_from_one_that_is_killed() {
+    let alone = folder(EIGHT);
+    let ended = sweep(alone.path(), &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let shared = folder(EIGHT);
+    let mut children = processes(shared.path(), 3);
+    // Once there are runs under way, one of which is the first process's.
+    while !shared.path().join("runs/small-sweep/.claims/1").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    children[0].kill().unwrap();
+    for (number, child) in children.into_iter().enumerate() {
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let expected = if number == 0 { None } else { Some(0) };
+        assert_eq!(output.status.code(), expected, "process {number}: {text}");
+    }
+    let [one, three] = [&alone, &shared].map(|folder| weights(folder.path()));
+    assert_eq!(one.len(), 8);
+    assert!(
+        one == three,
+        "each run once, with the weights of one process"
+    );
+    let results = |folder: &Path| {
+        let mut states: Vec<String> = lines(folder, "results.csv");
+        for line in &mut states {
+            // Without how long it took.
+            *line = line.split(',').take(5).collect::<Vec<_>>().join(",");
+        }
+        states
+    };
+    assert_eq!(results(shared.path()), results(alone.path()));
+    // Nobody has it any more, and there is nothing left to do.
+    let ended = sweep(shared.path(), &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(
+        ended.stderr.matches("Reusing").count(),
+        8,
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn what_failed_in_one_process_is_not_tried_by_another() {
+    let folder = folder("\"training.optimizer.learning_rate\" = [1e38, 0.01]\n");
+    let children = processes(folder.path(), 2);
+    let mut tried = 0;
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        tried += text.matches("error: 1/2").count();
+    }
+    // A process that began when the other had given up tries it again, as a sweep that is repeated does.
+    assert!((1..=2).contains(&tried), "{tried}");
+    let results = lines(folder.path(), "results.csv");
+    assert!(
+        results[1].starts_with(",failed,") && results[2].contains(",done,"),
+        "{results:?}"
+    );
+}
+
+#[test]
+fn a_sweep_that_is_halved_is_not_shared_and_shards_count_from_one() {
+    let halved = folder("\"training.seed\" = [1, 2, 3]\nhalving = true\n");
+    let message = sweep(halved.path(), &["--shard", "1/2"]).stderr;
+    assert!(
+        message.contains("error: `sweep.halving` compares all combinations"),
+        "{message}"
+    );
+    let message = sweep(halved.path(), &["--shard", "3/2"]).stderr;
+    assert!(message.contains("i from 1 to n"), "{message}");
+}

@@ -395,6 +395,10 @@ fn runs(error: &(dyn StdError + 'static)) -> Option<String> {
         }
         Hint::OtherFolder => "name another folder".into(),
         Hint::RestoreWeights => "restore the file, or train again".into(),
+        Hint::SweepApart => {
+            "use a folder with locks (NFS has them from version 4 on), or run the sweep in one process"
+                .into()
+        }
         // A hint that is newer than this text.
         _ => return None,
     })

@@ -228,6 +228,19 @@ impl Observer for TerminalObserver<'_> {
             Event::PageWithoutImages { reason } => {
                 terminal.status("Note", &format!("the page is without images: {reason}"));
             }
+            event => match image_notes::text(event) {
+                Some(text) => terminal.status("Note", &text),
+                None => self.sweep(event),
+            },
+        }
+    }
+}
+
+impl TerminalObserver<'_> {
+    /// Shows what happens to the combinations of a sweep, and in their trainings.
+    fn sweep(&self, event: &Event<'_>) {
+        let terminal = self.terminal;
+        match event {
             Event::CombinationReused {
                 number,
                 total,
@@ -279,15 +292,17 @@ impl Observer for TerminalObserver<'_> {
                     terminal.help(&help);
                 }
             }
-            event => match image_notes::text(event) {
-                Some(text) => terminal.status("Note", &text),
-                None => self.training(event),
-            },
+            Event::SweepAwaited { of_others } => terminal.status(
+                "Waiting",
+                &format!(
+                    "for {} of other processes",
+                    counted(*of_others as u64, "combination")
+                ),
+            ),
+            event => self.training(event),
         }
     }
-}
 
-impl TerminalObserver<'_> {
     /// Says which weights of another run a training begins with, and which it does not.
     fn begun_with(&self, path: &Path, taken: usize, drawn: &[&str]) {
         let tensors = counted(taken as u64, "tensor");

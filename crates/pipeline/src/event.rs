@@ -314,6 +314,11 @@ pub enum Event<'a> {
         /// Why it failed.
         error: &'a Error,
     },
+    /// All that is left of a shared sweep is being run by other processes: it is waited for, and taken over where one ends.
+    SweepAwaited {
+        /// Number of combinations.
+        of_others: usize,
+    },
     /// A training begins.
     #[cfg(feature = "training")]
     TrainingStarted {

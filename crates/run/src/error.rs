@@ -46,6 +46,12 @@ pub enum RunError {
         /// The file that every sweep has.
         missing: &'static str,
     },
+    /// Processes cannot keep out of one another's way.
+    #[error("the file system of {} has no locks, by which processes share a sweep", path.display())]
+    NoLocks {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Results are to go into a folder of their own, and this one has others.
     #[error("expected a folder that is not there yet, and `{}` is not empty", path.display())]
     NotEmpty {
@@ -87,6 +93,8 @@ pub enum Hint {
     OtherFolder,
     /// Restore the file from a copy, or train again.
     RestoreWeights,
+    /// Give each process a folder of runs and combinations of its own.
+    SweepApart,
 }
 
 impl RunError {
@@ -97,6 +105,7 @@ impl RunError {
             Self::NotBegun { .. } => Some(Hint::TrainFromRecipe),
             Self::NotASweep { .. } => Some(Hint::NameSweep),
             Self::NotEmpty { .. } => Some(Hint::OtherFolder),
+            Self::NoLocks { .. } => Some(Hint::SweepApart),
             Self::Weights {
                 source: WeightsError::Format(_),
                 ..

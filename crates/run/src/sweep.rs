@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kiln_util::{FileError, Lock, write_atomically};
+use kiln_util::{CancelToken, FileError, Lock, write_atomically};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -26,6 +26,9 @@ kiln_util::str_enum!(SweepFile {
     Results = "results.csv",
     Report = "report.html",
 });
+
+/// Folder of the files that processes lock when they share a sweep.
+const CLAIMS: &str = ".claims";
 
 /// A sweep's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +83,51 @@ impl SweepDir {
             remove_temporary_files(&self.path);
         }
         Ok(lock)
+    }
+
+    /// Opens the sweep to write to it together with other processes that do so: each claims what it works on.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::File`] if a process has the sweep for itself.
+    pub fn share(&self) -> Result<Lock, RunError> {
+        let claims = self.path.join(CLAIMS);
+        std::fs::create_dir_all(&claims).map_err(|source| FileError::Write {
+            path: claims,
+            source,
+        })?;
+        Ok(Lock::try_share(&self.path)?)
+    }
+
+    /// Claims something of a shared sweep, by a word for it; nothing if another process has it. A process that ends, however
+    /// it does, gives up what it claimed.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NoLocks`] if the file system has no locks, [`RunError::File`] if nothing can be written.
+    pub fn claim(&self, what: &str) -> Result<Option<Lock>, RunError> {
+        match Lock::try_lock(&self.path.join(CLAIMS).join(what)) {
+            Ok(lock) if lock.is_exclusive() => Ok(Some(lock)),
+            Ok(_) => Err(RunError::NoLocks {
+                path: self.path.clone(),
+            }),
+            Err(FileError::Locked { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Claims something as [`claim`](Self::claim) does, and waits while another process has it; nothing if `cancel` ended the
+    /// wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`claim`](Self::claim).
+    pub fn wait_for(&self, what: &str, cancel: &CancelToken) -> Result<Option<Lock>, RunError> {
+        Ok(Lock::acquire(
+            &self.path.join(CLAIMS).join(what),
+            cancel,
+            || (),
+        )?)
     }
 
     /// The folder, which holds the run directories too.
@@ -139,6 +187,23 @@ mod tests {
         assert!(!left.exists() && other.exists());
         assert!(sweep.lock().is_err(), "it is locked");
         drop(lock);
+    }
+
+    #[test]
+    fn what_a_process_claims_is_its_own_until_it_ends() {
+        let root = tempfile::tempdir().unwrap();
+        let sweep = SweepDir::of(root.path(), "small").unwrap();
+        let shared = [(); 2].map(|()| sweep.share().unwrap());
+        assert!(sweep.lock().is_err(), "others share it");
+        let claim = sweep.claim("1").unwrap().unwrap();
+        assert!(sweep.claim("1").unwrap().is_none());
+        assert!(sweep.claim("2").unwrap().is_some());
+        drop(claim);
+        assert!(sweep.wait_for("1", &CancelToken::new()).unwrap().is_some());
+        drop(shared);
+        let alone = sweep.lock().unwrap();
+        assert!(sweep.share().is_err());
+        drop(alone);
     }
 
     #[test]

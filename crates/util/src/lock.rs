@@ -45,6 +45,24 @@ impl Lock {
         })
     }
 
+    /// Locks as [`try_lock`](Self::try_lock) does, but together with others that share the lock.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_lock`](Self::try_lock); no other process shares the lock then.
+    pub fn try_share(path: &Path) -> Result<Self, FileError> {
+        let file = open(path).map_err(|source| failed(path, source))?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Err(FileError::Locked {
+                path: path.to_owned(),
+            }),
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self {
+                file,
+                exclusive: false,
+            }),
+        }
+    }
+
     /// Locks as [`try_lock`](Self::try_lock) does, and waits while another process holds the lock;
     /// `waiting` is called once before that. Returns nothing if `cancel` ended the wait.
     ///
@@ -73,7 +91,7 @@ impl Lock {
         }
     }
 
-    /// Returns whether no other process can hold the lock: false where the file system has none.
+    /// Returns whether no other process can hold the lock: false where it is shared, and where the file system has none.
     pub fn is_exclusive(&self) -> bool {
         self.exclusive
     }
@@ -129,6 +147,21 @@ mod tests {
         );
         drop(lock);
         Lock::try_lock(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn those_that_share_a_lock_keep_out_those_that_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = [(); 2].map(|()| Lock::try_share(folder.path()).unwrap());
+        assert!(Lock::try_lock(folder.path()).is_err());
+        drop(shared);
+        let alone = Lock::try_lock(folder.path()).unwrap();
+        let message = Lock::try_share(folder.path()).unwrap_err().to_string();
+        assert!(
+            message.contains("another kiln process is using"),
+            "{message}"
+        );
+        drop(alone);
     }
 
     #[test]

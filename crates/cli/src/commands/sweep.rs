@@ -1,5 +1,6 @@
 //! `kiln sweep`: every combination of a recipe's `[sweep]`, and a comparison.
 
+use kiln_pipeline::inputs::Shard;
 use kiln_pipeline::sweep::{Metric, State, SweepRequest, SweepSummary, sweep};
 
 use crate::app::{App, Outcome};
@@ -16,6 +17,10 @@ pub struct SweepArgs {
     /// images
     #[arg(long, value_name = "METRIC", value_parser = metric())]
     sort_by: Option<Metric>,
+    /// Share the sweep with other processes, on this machine or others with the same folder of runs: begin with the i-th of
+    /// every n combinations, and go on with those that no process has
+    #[arg(long, value_name = "i/n")]
+    shard: Option<Shard>,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -34,6 +39,7 @@ pub fn run(args: &SweepArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let request = SweepRequest {
         train: args.training.request()?,
         sort_by: args.sort_by,
+        shard: args.shard,
     };
     let outcome = sweep(&combinations, &request, &app.context)?;
     let results = &outcome.results;

@@ -390,4 +390,10 @@ pub enum SweepError {
     /// The results cannot be written as CSV.
     #[error("cannot write the results as CSV: {0}")]
     Csv(#[from] csv::Error),
+    /// Pruning compares combinations of one process.
+    #[error(
+        "`sweep.halving` compares all combinations after the same epochs, so that processes cannot share the sweep: leave out the \
+         shard, or set `sweep.halving` to false"
+    )]
+    HalvingShared,
 }

@@ -4,6 +4,7 @@ pub(crate) mod figures;
 mod halving;
 pub(crate) mod results;
 mod runner;
+mod shared;
 pub(crate) mod tables;
 
 use kiln_model::{Combination, Recipe, Sweep};
@@ -12,6 +13,7 @@ use kiln_run::SweepDir;
 use crate::context::Context;
 use crate::error::Result;
 pub use crate::error::training::SweepError;
+use crate::inputs::Shard;
 use crate::train::TrainRequest;
 use crate::{dataset, engines};
 pub use figures::{Figures, Group, Metric, groups};
@@ -27,6 +29,9 @@ pub struct SweepRequest {
     /// The metric that runs are sorted by, and by which the best is chosen; without it, the recipe's `monitor` on the
     /// validation images.
     pub sort_by: Option<Metric>,
+    /// Shares the sweep with other processes in the same folder, on this machine or others: this one begins with its share
+    /// of the combinations, and goes on with those that no process has.
+    pub shard: Option<Shard>,
 }
 
 /// A sweep, complete or not.
@@ -51,15 +56,28 @@ pub struct SweepOutcome {
 /// differ in nothing but the seed, the mean counts. Which are pruned follows from the runs' histories, so that a
 /// sweep that was interrupted ends as it would have; those that go on end as if none had been pruned, bit for bit.
 ///
+/// With a shard, processes work on one sweep together: each claims a combination before it trains it, and waits at the end
+/// for what others have, which it takes over if their process ends. The last one compares the best.
+///
 /// # Errors
 ///
 /// If a combination's dataset or an engine cannot be used, before the first is trained; or if the
-/// sweep's files cannot be written.
+/// sweep's files cannot be written. A sweep that is halved cannot be shared.
 pub fn sweep(sweep: &Sweep, request: &SweepRequest, context: &Context<'_>) -> Result<SweepOutcome> {
+    if request.shard.is_some() && sweep.halving.is_some() {
+        return Err(SweepError::HalvingShared.into());
+    }
     check(sweep, context)?;
     let folder = SweepDir::of(&request.train.runs, &sweep.name)?;
-    let _lock = folder.lock()?;
-    let cancelled = Runner::new(sweep, request, &folder, context)?.run()?;
+    let _lock = match request.shard {
+        Some(_) => folder.share()?,
+        None => folder.lock()?,
+    };
+    let runner = Runner::new(sweep, request, &folder, context)?;
+    let cancelled = match request.shard {
+        Some(shard) => runner.run_shared(shard)?,
+        None => runner.run()?,
+    };
     let results = Results::read(&folder)?;
     Ok(SweepOutcome {
         folder,

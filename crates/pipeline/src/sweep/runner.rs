@@ -3,6 +3,7 @@
 use kiln_model::{Combination, Sweep};
 use kiln_run::{History, RunDir, RunState, SweepDir, SweepFile};
 use kiln_trainer::is_finished;
+use kiln_util::CancelToken;
 
 use super::SweepRequest;
 use super::figures::Metric;
@@ -21,17 +22,21 @@ use crate::{dataset, engines};
 /// Runs a sweep, and keeps its files up to date.
 pub struct Runner<'a> {
     sweep: &'a Sweep,
-    folder: &'a SweepDir,
-    context: &'a Context<'a>,
+    pub(super) folder: &'a SweepDir,
+    pub(super) context: &'a Context<'a>,
     train: TrainRequest,
-    record: SweepRecord,
+    pub(super) record: SweepRecord,
     /// The run of each combination that has begun.
-    runs: Vec<Option<RunDir>>,
+    pub(super) runs: Vec<Option<RunDir>>,
+    /// Whether other processes work on the sweep too.
+    is_shared: bool,
+    /// Why combinations failed before this process began, of a shared sweep.
+    pub(super) earlier_errors: Vec<Option<String>>,
 }
 
 /// Whether to go on.
 #[derive(PartialEq)]
-enum Flow {
+pub(super) enum Flow {
     GoesOn,
     Cancelled,
 }
@@ -54,17 +59,26 @@ impl<'a> Runner<'a> {
                 ..request.train.clone()
             },
             record: SweepRecord::new(sweep, sort_by),
-            runs: Vec::with_capacity(sweep.combinations.len()),
+            runs: vec![None; sweep.combinations.len()],
+            is_shared: request.shard.is_some(),
+            earlier_errors: vec![None; sweep.combinations.len()],
         };
         // Those that are complete count at once, so that the page is whole however the sweep ends.
-        for (at, combination) in sweep.combinations.iter().enumerate() {
-            let found = find(folder, combination, &runner.train, context)?;
-            if let Some(Found::Complete(run)) = &found {
-                runner.record.combinations[at].run = name_of(run);
-            }
-            runner.runs.push(found.map(Found::run));
+        for at in 0..sweep.combinations.len() {
+            runner.look_for(at)?;
         }
         Ok(runner)
+    }
+
+    /// Finds the run of a combination.
+    pub(super) fn look_for(&mut self, at: usize) -> Result<()> {
+        let combination = &self.sweep.combinations[at];
+        let found = find(self.folder, combination, &self.train, self.context)?;
+        if let Some(Found::Complete(run)) = &found {
+            self.record.combinations[at].run = name_of(run);
+        }
+        self.runs[at] = found.map(Found::run);
+        Ok(())
     }
 
     /// Runs what is not complete. Returns whether it was cancelled.
@@ -138,7 +152,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Goes on with a combination, to the end or until it has so many epochs.
-    fn step(&mut self, at: usize, until: Option<usize>) -> Result<Flow> {
+    pub(super) fn step(&mut self, at: usize, until: Option<usize>) -> Result<Flow> {
         let has_failed = self.record.combinations[at].error.is_some();
         if self.is_complete(at) || has_failed || self.has_epochs(at, until)? {
             return Ok(Flow::GoesOn);
@@ -182,7 +196,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Compares the best run on all engines, and where they do not agree the next best.
-    fn compare_best(&mut self) -> Result<bool> {
+    pub(super) fn compare_best(&mut self) -> Result<bool> {
         let present = engines::present(self.context)?;
         loop {
             let results = Results::read(self.folder)?;
@@ -245,7 +259,7 @@ impl<'a> Runner<'a> {
         Ok(History::best(&history).and_then(|best| by.of_epoch(best)))
     }
 
-    fn is_complete(&self, at: usize) -> bool {
+    pub(super) fn is_complete(&self, at: usize) -> bool {
         self.record.combinations[at].run.is_some()
     }
 
@@ -296,9 +310,23 @@ impl<'a> Runner<'a> {
         self.write()
     }
 
-    fn write(&self) -> Result<()> {
+    pub(super) fn write(&mut self) -> Result<()> {
+        let _record = if self.is_shared {
+            // Writing is not worth an interruption: others hold the record for a moment.
+            let held = self.folder.wait_for("record", &CancelToken::new())?;
+            self.merge()?;
+            held
+        } else {
+            None
+        };
         let folder = self.folder;
-        folder.write_record(&self.record)?;
+        let mut record = self.record.clone();
+        for (entry, error) in record.combinations.iter_mut().zip(&self.earlier_errors) {
+            if entry.run.is_none() && entry.error.is_none() {
+                entry.error.clone_from(error);
+            }
+        }
+        folder.write_record(&record)?;
         let results = Results::read(folder)?;
         folder.write(SweepFile::Results, &results_csv(&results)?)?;
         let page = sweep_page(&results, true)?;
