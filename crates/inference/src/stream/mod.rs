@@ -17,7 +17,6 @@ use kiln_util::CancelToken;
 use crate::classify::Prediction;
 use crate::error::{RunError, Unclassified};
 use crate::model::Model;
-use crate::sessions::Sessions;
 
 /// Most images of a batch whose size was not given: more make no engine faster.
 const LARGEST_BATCH: usize = 64;
