@@ -150,10 +150,10 @@ impl App {
             let served = self.repository.get(name, version)?;
             let images = inputs(&served)?;
             let count = images.len();
-            if count > self.limits.max_images {
+            let most = self.limits.max_images.min(served.queue_capacity());
+            if count > most {
                 return Err(ApiError::bad(format!(
-                    "expected at most {} images in a request, found {count}",
-                    self.limits.max_images
+                    "expected at most {most} images in a request, found {count}"
                 )));
             }
             let mut ticket = match served.submit(images) {

@@ -8,7 +8,12 @@ use kiln_inference::{Device, EngineId};
 
 /// Serve ONNX image classifiers over HTTP and gRPC, with a page to try them.
 #[derive(Debug, Parser)]
-#[command(name = "kiln serve", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "kiln serve",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 pub struct Args {
     /// Model files, run directories, folders of NAME.onnx, NAME/model.onnx or NAME/VERSION/model.onnx; a name in front
     /// is that for requests
@@ -19,13 +24,29 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), help_heading = "Network")]
     pub host: IpAddr,
     /// Port for HTTP and gRPC; 0 for one that is free
-    #[arg(long, short, value_name = "PORT", default_value_t = 8080, help_heading = "Network")]
+    #[arg(
+        long,
+        short,
+        value_name = "PORT",
+        default_value_t = 8080,
+        help_heading = "Network"
+    )]
     pub port: u16,
     /// Certificate chain in PEM, for TLS
-    #[arg(long, value_name = "FILE.pem", requires = "tls_key", help_heading = "Network")]
+    #[arg(
+        long,
+        value_name = "FILE.pem",
+        requires = "tls_key",
+        help_heading = "Network"
+    )]
     pub tls_cert: Option<PathBuf>,
     /// Private key of the certificate in PEM
-    #[arg(long, value_name = "FILE.pem", requires = "tls_cert", help_heading = "Network")]
+    #[arg(
+        long,
+        value_name = "FILE.pem",
+        requires = "tls_cert",
+        help_heading = "Network"
+    )]
     pub tls_key: Option<PathBuf>,
     /// File with a token that requests must bear, all but health and the page [default: the variable
     /// `KILN_SERVE_TOKEN`]
@@ -96,10 +117,20 @@ pub struct Args {
     pub idle_timeout: u32,
 
     /// Seconds to go on answering after SIGTERM, while health says that the server is not ready
-    #[arg(long, value_name = "SECONDS", default_value_t = 5, help_heading = "Operation")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 5,
+        help_heading = "Operation"
+    )]
     pub grace: u32,
     /// Seconds for requests that have begun, after that
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, help_heading = "Operation")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        help_heading = "Operation"
+    )]
     pub drain: u32,
     /// Form of the log on standard error
     #[arg(long, value_enum, default_value_t = LogForm::Text, value_name = "text|json", help_heading = "Operation")]

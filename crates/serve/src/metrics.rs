@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use kiln_inference::Prediction;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,9 +21,7 @@ const SECONDS: [f64; 14] = [
 /// Upper bounds of the images in a batch.
 const BATCHES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 /// Upper bounds of the predicted class's probability: fine where classifiers are most of the time.
-const CONFIDENCES: [f64; 12] = [
-    0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0,
-];
+const CONFIDENCES: [f64; 12] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -173,8 +171,16 @@ impl Default for Metrics {
             "1 for a model that answers requests",
             ready.clone(),
         );
-        registry.register("queue_images", "Images that wait for a worker", queue.clone());
-        registry.register("batch_images", "Images of each run of the graph", batches.clone());
+        registry.register(
+            "queue_images",
+            "Images that wait for a worker",
+            queue.clone(),
+        );
+        registry.register(
+            "batch_images",
+            "Images of each run of the graph",
+            batches.clone(),
+        );
         registry.register_with_unit(
             "stage_duration",
             "Time of each image in a stage: queue, prepare, inference",

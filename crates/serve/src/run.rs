@@ -42,7 +42,9 @@ enum Failed {
         path: std::path::PathBuf,
         reason: io::Error,
     },
-    #[error("the token has {0} characters: expected at least {SHORTEST_TOKEN}, all of them visible")]
+    #[error(
+        "the token has {0} characters: expected at least {SHORTEST_TOKEN}, all of them visible"
+    )]
     WeakToken(usize),
     #[error("`{0}` is not an origin: expected one such as https://example.org")]
     Origin(String),
@@ -179,7 +181,9 @@ async fn serve(
     let signals = Signals::new()?;
     let repository = Arc::clone(&app.repository);
     let loading = tokio::task::spawn_blocking(move || repository.rescan());
-    let watch = args.watch.map(|seconds| Duration::from_secs(seconds.into()));
+    let watch = args
+        .watch
+        .map(|seconds| Duration::from_secs(seconds.into()));
     let grace = tokio::select! {
         loaded = loading => {
             loaded.map_err(io::Error::other)??;
@@ -193,7 +197,10 @@ async fn serve(
         End::Gently => Duration::from_secs(args.grace.into()),
     };
     app.drain();
-    info!(grace_seconds = grace.as_secs(), "ending: no longer ready, and still answering");
+    info!(
+        grace_seconds = grace.as_secs(),
+        "ending: no longer ready, and still answering"
+    );
     sleep(grace).await;
     let _ = stop.send(());
     let busy = running.await.map_err(io::Error::other)?;
@@ -332,9 +339,8 @@ fn settings(args: &Args) -> Settings {
         .with_device(args.device)
         .with_threads(args.threads.map(usize::from));
     #[cfg(feature = "ort")]
-    let options = options.with_ort(
-        kiln_inference::OrtOptions::default().with_library(args.ort_lib.clone()),
-    );
+    let options =
+        options.with_ort(kiln_inference::OrtOptions::default().with_library(args.ort_lib.clone()));
     Settings {
         options,
         max_batch: args.max_batch.map(usize::from),

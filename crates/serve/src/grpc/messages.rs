@@ -1,7 +1,6 @@
 //! The protocol's messages, by the names, numbers and types of its interface definition, and Triton's for the
 //! repository of models.
 
-
 use std::collections::HashMap;
 
 use prost::bytes::Bytes;

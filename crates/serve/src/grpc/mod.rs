@@ -22,7 +22,9 @@ pub fn is_path(path: &str) -> bool {
 
 /// Returns an error as a response of gRPC.
 pub fn refuse(error: &ApiError) -> Response {
-    Status::from(error).into_http::<axum::body::Body>().into_response()
+    Status::from(error)
+        .into_http::<axum::body::Body>()
+        .into_response()
 }
 
 /// The status of a response that is one of gRPC: other than 0 it is in the head, as no message follows.

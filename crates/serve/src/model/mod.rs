@@ -283,6 +283,11 @@ impl Served {
         self.retire();
     }
 
+    /// Returns the maximum number of images that wait.
+    pub fn queue_capacity(&self) -> usize {
+        self.queue.capacity()
+    }
+
     /// Returns the engine that computes it.
     pub fn engine(&self) -> EngineId {
         self.model.runtime().engine

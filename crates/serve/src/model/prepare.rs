@@ -116,15 +116,15 @@ mod tests {
     #[test]
     fn an_image_of_too_many_pixels_is_refused_by_its_header() {
         let preprocessor = Preprocessor::new(Preprocessing::raw(2, 2, Channels::Gray)).unwrap();
-        let image = DynamicImage::new_luma8(9, 7);
+        let image = DynamicImage::new_luma8(900, 700);
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp] {
             let mut bytes = file(&image, format);
             // What is left of the file could not be decoded.
             bytes.truncate(bytes.len() - 10);
-            let error = prepare(&input(bytes, false), &preprocessor, 62, &mut [0.0; 4]);
+            let error = prepare(&input(bytes, false), &preprocessor, 629_999, &mut [0.0; 4]);
             assert_eq!(
                 error.unwrap_err().to_string(),
-                "image 1 is 9x7: expected at most 62 pixels",
+                "image 1 is 900x700: expected at most 629,999 pixels",
                 "{format:?}"
             );
         }
@@ -136,7 +136,12 @@ mod tests {
     fn what_is_no_image_is_refused() {
         let preprocessor = Preprocessor::new(Preprocessing::raw(2, 2, Channels::Gray)).unwrap();
         for bytes in [&b""[..], b"hello", b"\x89PNG\r\n\x1a\n"] {
-            let error = prepare(&input(bytes.to_vec(), false), &preprocessor, 100, &mut [0.0; 4]);
+            let error = prepare(
+                &input(bytes.to_vec(), false),
+                &preprocessor,
+                100,
+                &mut [0.0; 4],
+            );
             assert!(error.unwrap_err().to_string().starts_with("image 1 "));
         }
     }

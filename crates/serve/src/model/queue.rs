@@ -152,6 +152,11 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
+    /// Returns the maximum number of jobs that wait.
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Returns the number of jobs that wait.
     pub fn len(&self) -> usize {
         self.lock().jobs.len()

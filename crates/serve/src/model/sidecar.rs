@@ -34,7 +34,8 @@ fn text(path: &Path) -> Result<String, String> {
         return Err(fail("expected at most 16 MiB".into()));
     }
     let bytes = fs::read(path).map_err(|error| fail(error.to_string()))?;
-    decode_text(bytes).map_err(|line| fail(format!("expected UTF-8 text, found none in line {line}")))
+    decode_text(bytes)
+        .map_err(|line| fail(format!("expected UTF-8 text, found none in line {line}")))
 }
 
 /// Reads the names of classes, one a line.

@@ -94,9 +94,7 @@ pub fn from_raw(raw: &Bytes, tensor: &str) -> Result<Vec<Bytes>, ApiError> {
     while at < raw.len() {
         let end = raw.get(at..at + 4).and_then(|length| {
             let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
-            (at + 4)
-                .checked_add(length)
-                .filter(|&end| end <= raw.len())
+            (at + 4).checked_add(length).filter(|&end| end <= raw.len())
         });
         let Some(end) = end else {
             return Err(ApiError::bad(format!(
@@ -190,7 +188,9 @@ impl InputTensor {
                         .then_some(byte)
                         .ok_or_else(mismatch)
                 };
-                Ok(Values::U8(numbers.iter().map(byte).collect::<Result<_, _>>()?))
+                Ok(Values::U8(
+                    numbers.iter().map(byte).collect::<Result<_, _>>()?,
+                ))
             }
             ("BYTES", TensorData::Raw(raw)) => {
                 let elements = from_raw(raw, name)?;
@@ -249,7 +249,10 @@ mod tests {
     fn numbers_are_of_their_type() {
         for number in [256.0, -1.0, 0.5, f64::NAN, f64::INFINITY] {
             let data = TensorData::Numbers(vec![number]);
-            assert!(error("UINT8", &[1], data).contains("not of its type UINT8"), "{number}");
+            assert!(
+                error("UINT8", &[1], data).contains("not of its type UINT8"),
+                "{number}"
+            );
         }
         let data = TensorData::Elements(vec![Bytes::new()]);
         assert!(error("FP32", &[1], data.clone()).contains("not of its type"));

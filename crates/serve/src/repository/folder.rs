@@ -227,7 +227,10 @@ fn name(path: &Path) -> Result<String, FolderError> {
         path.file_stem()
     };
     if own.is_some_and(|own| own != "model") && !path.is_dir() {
-        return own.and_then(|own| own.to_str()).map(str::to_owned).ok_or_else(fail);
+        return own
+            .and_then(|own| own.to_str())
+            .map(str::to_owned)
+            .ok_or_else(fail);
     }
     // Of `.` and of `model.onnx` the absolute path has it.
     let absolute = fs::canonicalize(path).map_err(|reason| FolderError::Read {
@@ -239,7 +242,9 @@ fn name(path: &Path) -> Result<String, FolderError> {
     } else {
         absolute.parent()
     };
-    let name = folder.and_then(Path::file_name).map_or(Some("model"), |name| name.to_str());
+    let name = folder
+        .and_then(Path::file_name)
+        .map_or(Some("model"), |name| name.to_str());
     name.map(str::to_owned).ok_or_else(fail)
 }
 
@@ -268,7 +273,10 @@ mod tests {
             touch(&root.join(file));
         }
         let of = |text: &Path| Location::parse(text.to_str().unwrap());
-        assert_eq!(names(&[of(&root.join("cnn.onnx"))]), [("cnn".into(), vec![1])]);
+        assert_eq!(
+            names(&[of(&root.join("cnn.onnx"))]),
+            [("cnn".into(), vec![1])]
+        );
         let digits = [("digits".to_owned(), vec![1])];
         assert_eq!(names(&[of(&root.join("model.onnx"))]), digits);
         assert_eq!(names(&[of(&root)]), digits, "a run directory");
@@ -308,7 +316,10 @@ mod tests {
         let error = |locations: &[Location]| find(locations).unwrap_err().to_string();
         assert!(error(&[location(None, root.join("d"))]).contains("holds no model"));
         assert!(error(&[location(Some("x"), root.into())]).contains("several models"));
-        let twice = [location(None, root.join("a.onnx")), location(None, root.into())];
+        let twice = [
+            location(None, root.join("a.onnx")),
+            location(None, root.into()),
+        ];
         assert!(error(&twice).contains("`a` version 1"));
         assert!(error(&[location(None, root.join("e"))]).starts_with("cannot read"));
     }

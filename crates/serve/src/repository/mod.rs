@@ -142,10 +142,12 @@ impl Repository {
         let models = self.read();
         let known = || models.keys().cloned().collect();
         let (name, versions) = match name {
-            Some(name) => models.get_key_value(name).ok_or_else(|| LookupError::Model {
-                name: name.to_owned(),
-                known: known(),
-            })?,
+            Some(name) => models
+                .get_key_value(name)
+                .ok_or_else(|| LookupError::Model {
+                    name: name.to_owned(),
+                    known: known(),
+                })?,
             None => match models.iter().next() {
                 Some(only) if models.len() == 1 => only,
                 _ => return Err(LookupError::NotNamed { known: known() }),
@@ -289,7 +291,10 @@ impl Repository {
         versions.unloaded = true;
         drop(models);
         info!(model = name, "model is unloaded");
-        retire(loaded.into_values().map(|(served, _)| served), Served::withdraw);
+        retire(
+            loaded.into_values().map(|(served, _)| served),
+            Served::withdraw,
+        );
         Ok(())
     }
 
@@ -357,7 +362,9 @@ impl Repository {
         let Some(versions) = models.get_mut(name) else {
             return first;
         };
-        versions.failed.retain(|version, _| wanted.contains_key(version));
+        versions
+            .failed
+            .retain(|version, _| wanted.contains_key(version));
         // An older version stays until a newer one is in service.
         let has_one = versions.loaded.keys().any(|it| wanted.contains_key(it));
         let mut gone = Vec::new();

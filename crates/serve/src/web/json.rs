@@ -259,9 +259,7 @@ fn tensor(input: Input, binary: &mut Bytes) -> Result<InputTensor, ApiError> {
         (Some(size), None) => TensorData::Raw(binary.split_to(size)),
         (None, Some(Flat::Numbers(numbers))) => TensorData::Numbers(numbers),
         (None, Some(Flat::Text(texts))) => TensorData::Elements(decode(&name, &texts)?),
-        (None, Some(Flat::Empty)) if input.datatype == "BYTES" => {
-            TensorData::Elements(Vec::new())
-        }
+        (None, Some(Flat::Empty)) if input.datatype == "BYTES" => TensorData::Elements(Vec::new()),
         (None, Some(Flat::Empty)) => TensorData::Numbers(Vec::new()),
     };
     Ok(InputTensor {
@@ -275,11 +273,14 @@ fn tensor(input: Input, binary: &mut Bytes) -> Result<InputTensor, ApiError> {
 /// Bytes as text are base64: JSON has no other way to hold an image.
 fn decode(tensor: &str, texts: &[String]) -> Result<Vec<Bytes>, ApiError> {
     let decode = |(at, text): (usize, &String)| {
-        BASE64_STANDARD.decode(text).map(Bytes::from).map_err(|error| {
-            ApiError::bad(format!(
-                "element {at} of input `{tensor}` is not an image file in base64: {error}"
-            ))
-        })
+        BASE64_STANDARD
+            .decode(text)
+            .map(Bytes::from)
+            .map_err(|error| {
+                ApiError::bad(format!(
+                    "element {at} of input `{tensor}` is not an image file in base64: {error}"
+                ))
+            })
     };
     texts.iter().enumerate().map(decode).collect()
 }
@@ -339,7 +340,13 @@ pub struct Written {
 ///
 /// Returns that it cannot be written as JSON, which cannot be without a mistake in this program.
 pub fn write(parsed: &Parsed, response: &InferResponse) -> Result<Written, serde_json::Error> {
-    let is_binary = |at: usize| parsed.binary.get(at).copied().unwrap_or(parsed.binary_others);
+    let is_binary = |at: usize| {
+        parsed
+            .binary
+            .get(at)
+            .copied()
+            .unwrap_or(parsed.binary_others)
+    };
     let raw: Vec<Option<Vec<u8>>> = response
         .outputs
         .iter()
@@ -392,8 +399,19 @@ mod tests {
         assert_eq!(flat("[1, -2, 0.5]"), numbers(&[1.0, -2.0, 0.5]));
         assert_eq!(flat("[[1], [[2, 3]], []]"), numbers(&[1.0, 2.0, 3.0]));
         assert_eq!(flat("[]"), Ok(Flat::Empty));
-        assert_eq!(flat(r#"[["a"], "b"]"#), Ok(Flat::Text(vec!["a".into(), "b".into()])));
-        for wrong in [r#"[1, "a"]"#, r#"["a", 1]"#, "[true]", "[null]", "[{}]", "1", "[1"] {
+        assert_eq!(
+            flat(r#"[["a"], "b"]"#),
+            Ok(Flat::Text(vec!["a".into(), "b".into()]))
+        );
+        for wrong in [
+            r#"[1, "a"]"#,
+            r#"["a", 1]"#,
+            "[true]",
+            "[null]",
+            "[{}]",
+            "1",
+            "[1",
+        ] {
             assert!(flat(wrong).is_err(), "{wrong}");
         }
         let deep = "[".repeat(100_000);
@@ -415,12 +433,27 @@ mod tests {
         ], "outputs": [{"name": "y", "parameters": {"binary_data": false}}, {"name": "z"}],
         "parameters": {"binary_data_output": true, "timeout": 1500, "unknown": [1]}}"#;
         let found = parsed(json, b"abc").unwrap();
-        let data: Vec<_> = found.request.inputs.iter().map(|it| it.data.clone()).collect();
+        let data: Vec<_> = found
+            .request
+            .inputs
+            .iter()
+            .map(|it| it.data.clone())
+            .collect();
         let raw = |bytes: &'static [u8]| TensorData::Raw(Bytes::from_static(bytes));
-        assert_eq!(data, [raw(b"ab"), TensorData::Numbers(vec![9.0]), raw(b"c")]);
-        assert_eq!((found.id.as_deref(), found.binary), (Some("7"), vec![false, true]));
+        assert_eq!(
+            data,
+            [raw(b"ab"), TensorData::Numbers(vec![9.0]), raw(b"c")]
+        );
+        assert_eq!(
+            (found.id.as_deref(), found.binary),
+            (Some("7"), vec![false, true])
+        );
         assert_eq!(found.request.timeout, Some(Duration::from_micros(1500)));
-        assert!(parsed(json, b"ab").unwrap_err().contains("0 bytes are left"));
+        assert!(
+            parsed(json, b"ab")
+                .unwrap_err()
+                .contains("0 bytes are left")
+        );
         assert!(parsed(json, b"abcd").unwrap_err().contains("1 bytes after"));
     }
 
@@ -436,7 +469,11 @@ mod tests {
         assert!(input(r#""data": [1]"#).contains("datatype"));
         assert!(input(r#""datatype": "BYTES", "data": ["\u00e9"]"#).contains("base64"));
         assert!(parsed("{}", b"").unwrap_err().contains("inputs"));
-        assert!(parsed("", b"").unwrap_err().contains("not an inference request"));
+        assert!(
+            parsed("", b"")
+                .unwrap_err()
+                .contains("not an inference request")
+        );
         let body = Bytes::from_static(b"{}");
         let error = parse("m", None, &body, Some(3)).unwrap_err();
         assert!(error.message.contains("is 3, but the body has 2"));

@@ -1,9 +1,11 @@
 //! The page to try a model, and descriptions of the interface for programs.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -16,11 +18,25 @@ use crate::error::json;
 
 const PAGE: &str = include_str!("page.html");
 const OPENAPI: &str = include_str!("openapi.json");
-/// The page runs what is in it and talks to its own server alone. Pictures are made by the page, or by the server as
-/// data.
-const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
-    img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-    frame-ancestors 'none'";
+/// The page runs the script that is in it, by its digest, and talks to its own server alone. Pictures are made by the
+/// page, or by the server as data.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let digest = |tag: &str| {
+        let inside = PAGE
+            .split_once(&format!("<{tag}>"))
+            .and_then(|(_, rest)| rest.split_once(&format!("</{tag}>")));
+        let (inside, _) = inside.expect("the page has one of each");
+        let digest = kiln_util::sha256(inside.as_bytes()).expect("bytes in memory can be read");
+        BASE64_STANDARD.encode(digest)
+    };
+    let policy = format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src 'self' data: blob:; \
+         media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        digest("script"),
+        digest("style")
+    );
+    HeaderValue::from_str(&policy).expect("visible characters")
+});
 
 #[derive(Serialize)]
 struct Described {
@@ -41,13 +57,13 @@ pub async fn page() -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
         (CACHE_CONTROL, "no-cache"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
     response
 }
 

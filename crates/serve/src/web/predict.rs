@@ -125,11 +125,19 @@ pub async fn predict(
         Ok(inputs.collect())
     };
     let answered = app
-        .answer(query.model.as_deref(), query.version.as_deref(), None, inputs)
+        .answer(
+            query.model.as_deref(),
+            query.version.as_deref(),
+            None,
+            inputs,
+        )
         .await;
     let (served, answers) = answered?;
     let has_several = served.model.spec().has_several();
-    let top = query.top.unwrap_or(TOP).clamp(1, served.model.labels().len());
+    let top = query
+        .top
+        .unwrap_or(TOP)
+        .clamp(1, served.model.labels().len());
     let seen = |answer: &Answer| {
         let pixels = answer.pixels.as_ref();
         pixels.map(|pixels| picture(&served, pixels)).transpose()
@@ -171,7 +179,10 @@ pub async fn predict(
 fn chosen<'a>(served: &'a Served, prediction: &Prediction) -> Vec<&'a str> {
     let labels = served.model.labels();
     let chosen = prediction.chosen();
-    chosen.iter().map(|class| labels[class.index].as_str()).collect()
+    chosen
+        .iter()
+        .map(|class| labels[class.index].as_str())
+        .collect()
 }
 
 impl<'a> From<Ranked<'a>> for Class<'a> {
@@ -237,7 +248,9 @@ async fn form(kind: &str, body: Bytes) -> Result<Vec<Upload>, ApiError> {
         uploads.push(Upload { name, bytes });
     }
     if uploads.is_empty() {
-        return Err(ApiError::bad("the form has no field: expected an image in each"));
+        return Err(ApiError::bad(
+            "the form has no field: expected an image in each",
+        ));
     }
     Ok(uploads)
 }
@@ -285,7 +298,9 @@ mod tests {
     fn found(kind: &'static str, body: &'static str) -> Result<Vec<Upload>, String> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let uploads = runtime.block_on(uploads(&headers, Bytes::from_static(body.as_bytes())));
         uploads.map_err(|error| error.message)
     }
@@ -303,7 +318,11 @@ mod tests {
         assert_eq!(pairs, [("1.png", &b"one"[..]), ("b", b"")]);
         assert!(found(kind, "--x--\r\n").unwrap_err().contains("no field"));
         assert!(found(kind, "--x\r\n").unwrap_err().contains("malformed"));
-        assert!(found("multipart/form-data", form).unwrap_err().contains("malformed"));
+        assert!(
+            found("multipart/form-data", form)
+                .unwrap_err()
+                .contains("malformed")
+        );
     }
 
     #[test]
@@ -312,6 +331,10 @@ mod tests {
             assert_eq!(found(kind, "x").unwrap().len(), 1);
         }
         assert!(found("image/png", "").unwrap_err().contains("empty"));
-        assert!(found("application/json", "{}").unwrap_err().contains("JSON"));
+        assert!(
+            found("application/json", "{}")
+                .unwrap_err()
+                .contains("JSON")
+        );
     }
 }
