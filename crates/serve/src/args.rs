@@ -10,6 +10,7 @@ use kiln_inference::{Device, EngineId};
 #[derive(Debug, Parser)]
 #[command(
     name = "kiln serve",
+    bin_name = "kiln serve",
     version,
     arg_required_else_help = true,
     max_term_width = 100

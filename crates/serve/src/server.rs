@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -195,7 +196,14 @@ async fn exchange(
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.write_timeout));
     let stream = TokioIo::new(Box::pin(stream));
-    let service = service_fn(move |request: Request<Incoming>| router.clone().oneshot(request));
+    let begun = Arc::new(AtomicBool::new(false));
+    let service = {
+        let begun = Arc::clone(&begun);
+        service_fn(move |request: Request<Incoming>| {
+            begun.store(true, Ordering::Relaxed);
+            router.clone().oneshot(request)
+        })
+    };
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -213,8 +221,19 @@ async fn exchange(
         .keep_alive_interval(limits.head_timeout)
         .keep_alive_timeout(limits.head_timeout);
     let mut connection = pin!(builder.serve_connection(stream, service));
+    // The time for a head counts only once it is known which version of HTTP a client speaks.
+    let silent = async {
+        sleep(limits.head_timeout).await;
+        if begun.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
+        () = silent => {
+            debug!("a connection without a request is closed");
+            return;
+        }
         () = async { drop(ending.wait_for(|ending| *ending).await) } => None,
     };
     let ended = match ended {

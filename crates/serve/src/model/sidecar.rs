@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use kiln_inference::ModelOverrides;
+use kiln_model::Recipe;
 use kiln_util::decode_text;
 
 /// Maximum size of a sidecar or a file of labels.
@@ -17,7 +18,7 @@ pub fn read(model: &Path) -> Result<Option<ModelOverrides>, String> {
     }
     let text = text(&path)?;
     // A recipe has its model's name too, and so may have a file of another tool.
-    if !ModelOverrides::is_sidecar(&text) {
+    if Recipe::is_recipe(&text) || !ModelOverrides::is_sidecar(&text) {
         return Ok(None);
     }
     let folder = path.parent().unwrap_or(Path::new(""));

@@ -96,10 +96,10 @@ fn a_file_that_cannot_be_loaded_leaves_the_old_one_in_service() {
     );
     // Removed, while another appears.
     fs::rename(&file, folder.path().join("n.onnx")).unwrap();
-    let event = server.wait_for("model is ready");
-    assert_eq!(event["model"], "n");
     let event = server.wait_for("version is taken out of service");
     assert_eq!(event["model"], "m");
+    let event = server.wait_for("model is ready");
+    assert_eq!(event["model"], "n");
     server
         .post("/predict?model=m", &[], &image.bytes)
         .error(404);
