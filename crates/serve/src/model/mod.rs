@@ -121,6 +121,7 @@ pub struct Served {
 #[derive(Debug)]
 pub struct Ticket {
     queue: Arc<Queue<Job>>,
+    metrics: Arc<ModelMetrics>,
     numbers: Range<u64>,
     receivers: Vec<oneshot::Receiver<Result<Answer, Failure>>>,
 }
@@ -266,6 +267,7 @@ impl Served {
         self.metrics.queued(self.queue.len());
         Ok(Ticket {
             queue: Arc::clone(&self.queue),
+            metrics: Arc::clone(&self.metrics),
             numbers,
             receivers,
         })
@@ -335,6 +337,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.numbers.is_empty() {
             self.queue.remove(&self.numbers);
+            self.metrics.queued(self.queue.len());
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Many clients at a time: each gets the answer to its own image.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::images::digits;
 use crate::predict::assert_is;
-use crate::server::{self, Server, exchange};
+use crate::server::{self, Server};
 
 #[test]
 fn forty_clients_get_the_answers_to_their_own_images() {
@@ -130,50 +131,58 @@ fn clients_that_leave_free_their_places() {
         "--queue",
         "8",
         "--max-delay",
-        "2000",
+        "30000",
         "--max-batch",
         "16",
-        "--timeout",
-        "20",
     ];
     let server = Server::start(&args);
     let image = &digits(1)[0];
+    let queued = |expected: usize| {
+        let start = Instant::now();
+        let line = format!("kiln_queue_images{{model=\"digits\",version=\"1\"}} {expected}");
+        while !server.get("/metrics").text().lines().any(|it| it == line) {
+            assert!(start.elapsed() < Duration::from_secs(20), "not {line}");
+        }
+    };
     // Eight images wait for a batch of sixteen, and their clients leave.
+    let head = format!(
+        "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+        image.bytes.len()
+    );
     let waiting: Vec<_> = (0..8)
         .map(|_| {
             let mut stream = server.connect();
-            let head = format!(
-                "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
-                image.bytes.len()
-            );
-            std::io::Write::write_all(&mut stream, &[head.as_bytes(), &image.bytes].concat())
-                .unwrap();
+            let request = [head.as_bytes(), &image.bytes].concat();
+            stream.write_all(&request).unwrap();
             stream
         })
         .collect();
-    let start = Instant::now();
-    while server.post("/predict", &[], &image.bytes).status != 503 {
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "the queue is never full"
-        );
-    }
+    queued(8);
+    server.post("/predict", &[], &image.bytes).error(503);
     drop(waiting);
-    let start = Instant::now();
-    while exchange(server.address, "POST", "/predict", &[], &image.bytes)
-        .unwrap()
-        .status
-        != 200
-    {
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "the places are not freed"
-        );
-    }
+    queued(0);
+    let metrics = server.get("/metrics").text();
     assert!(
-        server
-            .get("/metrics")
-            .text()
-            .contains("kiln_rejected_total{reason=\"cancelled\"}")
+        metrics.contains("kiln_rejected_total{reason=\"cancelled\"} 8"),
+        "{metrics}"
     );
+}
+
+#[test]
+fn a_request_whose_time_is_over_is_told_and_frees_its_place() {
+    let args = [
+        &server::digits()[..],
+        "--queue",
+        "1",
+        "--max-delay",
+        "30000",
+        "--timeout",
+        "1",
+    ];
+    let server = Server::start(&args);
+    let image = &digits(1)[0];
+    for _ in 0..2 {
+        let error = server.post("/predict", &[], &image.bytes).error(504);
+        assert!(error.contains("within 1 s"), "{error}");
+    }
 }
