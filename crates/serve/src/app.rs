@@ -131,6 +131,16 @@ impl App {
         Ok(())
     }
 
+    /// Makes room for what is made of a body, such as numbers out of their text. So much that it alone takes more than
+    /// half of all memory counts as half, since it could never be answered else.
+    ///
+    /// # Errors
+    ///
+    /// As [`grow`](Self::grow).
+    pub fn grow_for_work(&self, room: &mut Room, bytes: usize) -> Result<(), ApiError> {
+        self.grow(room, bytes.min(self.limits.max_memory / 2))
+    }
+
     /// Has a model answer. `inputs` makes the images for a model, since another version takes the place of one that is
     /// retired meanwhile. A future that is dropped frees the places in the queue.
     ///

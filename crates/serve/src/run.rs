@@ -299,8 +299,12 @@ impl Signals {
             }
             let repository = Arc::clone(&app.repository);
             let scan = tokio::task::spawn_blocking(move || repository.rescan());
+            let scanned = tokio::select! {
+                scanned = scan => scanned,
+                end = self.end() => return end,
+            };
             // An error of a file was logged with its model, and others stay in service.
-            match scan.await {
+            match scanned {
                 Ok(Err(ChangeError::Folder(reason))) => {
                     error!(%reason, "cannot look for models");
                 }

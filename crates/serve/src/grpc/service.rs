@@ -70,10 +70,15 @@ where
             let (parts, body) = request.into_parts();
             let timeout = timeout(&parts.headers);
             // Read here, within the limits of all requests, rather than by the library.
-            let read = match read(&app, &parts.headers, body).await {
+            let mut read = match read(&app, &parts.headers, body).await {
                 Ok(read) => read,
                 Err(error) => return refuse(&error),
             };
+            // Numbers of four bytes become some of eight on their way to a model.
+            let copies = read.bytes.len().saturating_mul(3);
+            if let Err(error) = app.grow_for_work(&mut read.room, copies) {
+                return refuse(&error);
+            }
             let _room = read.room;
             let limit = app.limits.max_body;
             let service = service_fn(move |request: tonic::Request<Q>| {

@@ -90,7 +90,18 @@ async fn inference(
     // Before the body, so that a wrong name is told at once.
     app.repository
         .get(Some(&named.model), named.version.as_deref())?;
-    let read = body::read(&app, &headers, body).await?;
+    let mut read = body::read(&app, &headers, body).await?;
+    // A number takes two characters or more as JSON, eight bytes when it is read and four as a model's input; in
+    // binary it takes four bytes, which are copied.
+    let binary = read
+        .bytes
+        .len()
+        .saturating_sub(header.unwrap_or(usize::MAX));
+    let text = read.bytes.len() - binary;
+    app.grow_for_work(
+        &mut read.room,
+        text.saturating_mul(7).saturating_add(2 * binary),
+    )?;
     let mut parsed = blocking(read.bytes.len(), || {
         json::parse(&named.model, named.version.as_deref(), &read.bytes, header)
     })?;

@@ -8,3 +8,4 @@ mod images;
 mod load;
 mod predict;
 mod server;
+mod tls;
