@@ -83,7 +83,7 @@ pub struct Args {
     #[arg(long, help_heading = "Models")]
     pub no_verify: bool,
 
-    /// Images in a batch [default: 16, or as many as have 8 MiB of input]
+    /// Images in a batch [default: 16 where batches are faster, else 1; measured when a model is loaded]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Batches and limits")]
     pub max_batch: Option<u16>,
     /// Milliseconds that an image waits for its batch to fill

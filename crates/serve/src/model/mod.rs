@@ -13,7 +13,9 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kiln_inference::{EngineId, InputKind, Model, ModelFile, Options, VerifyError};
+use kiln_inference::{
+    EngineId, InputKind, Model, ModelFile, Options, RunError, Sessions, VerifyError,
+};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -27,8 +29,15 @@ use worker::Work;
 
 /// Images in a batch by default: larger ones make engines little faster, and everyone in them waits longer.
 const DEFAULT_BATCH: usize = 16;
-/// Runs of one image by which it is decided whether all threads together are faster.
+/// A run of one image that is so short that what a batch saves beside the graph counts: some 50 microseconds of waking
+/// and answering for each.
+const QUICK: Duration = Duration::from_millis(2);
+/// Images of a batch that is compared with single images.
+const TRIAL_BATCH: usize = 4;
+/// Runs of each kind that are compared, after a first one.
 const TRIALS: usize = 3;
+/// The share of the time that is worth another way of running: less is what measurements vary by.
+const WORTHWHILE: f64 = 0.9;
 
 /// How models are loaded and run.
 #[derive(Debug, Clone)]
@@ -36,7 +45,8 @@ const TRIALS: usize = 3;
 pub struct Settings {
     /// Engine, device and threads. What a sidecar beside a file specifies is added.
     pub options: Options,
-    /// Maximum number of images in a batch; by default 16, or as many as have 8 MiB of input.
+    /// Maximum number of images in a batch; by default 16, or as many as have 8 MiB of input, where batches make an
+    /// image faster, and 1 where they do not.
     pub max_batch: Option<usize>,
     /// How long a batch that is not full is waited for. Zero, the default, for not at all.
     pub max_delay: Duration,
@@ -151,16 +161,6 @@ impl Served {
         } else {
             "not replayed".into()
         };
-        let spec = model.spec();
-        let max_batch = match spec.batch {
-            Some(batch) => batch,
-            // The scores of an image must not depend on who else sends some.
-            None if spec.is_batch_dependent => 1,
-            None => settings
-                .max_batch
-                .unwrap_or_else(|| DEFAULT_BATCH.min(model.stream_batch_size()))
-                .max(1),
-        };
         let version_text = version.to_string();
         let served = Arc::new(Self {
             name: name.to_owned(),
@@ -172,7 +172,7 @@ impl Served {
             metrics: Arc::new(metrics.of_model(name, &version_text, model.labels())),
             model,
         });
-        let workers = served.start(settings, max_batch)?;
+        let (workers, max_batch) = served.start(settings)?;
         served.metrics.set_ready(true);
         info!(
             model = name,
@@ -188,13 +188,14 @@ impl Served {
         Ok(served)
     }
 
-    /// Warms the sessions up and starts the workers, whose number is returned.
-    fn start(&self, settings: &Settings, max_batch: usize) -> Result<usize, LoadError> {
+    /// Warms the sessions up and starts the workers. Returns their number, and the maximum number of images in a batch.
+    fn start(&self, settings: &Settings) -> Result<(usize, usize), LoadError> {
         let (sender, receiver) = sync_channel(1);
         let model = Arc::clone(&self.model);
         let queue = Arc::clone(&self.queue);
         let metrics = Arc::clone(&self.metrics);
         let (max_delay, max_pixels) = (settings.max_delay, settings.max_pixels);
+        let wanted = settings.max_batch;
         let name = format!("{}-{}", self.name, self.version);
         // Holds what workers borrow, and ends after the last of them.
         let run = move || {
@@ -206,12 +207,21 @@ impl Served {
             } else {
                 threads
             };
-            let warm = sessions.warm_up(max_batch, None);
-            let shares_single = warm.is_ok() && shares_single(&model, &sessions);
-            if sender
-                .send(warm.map(|()| workers).map_err(|error| error.to_string()))
-                .is_err()
-            {
+            let prepared = || {
+                let batch = max_batch(&model, &sessions, wanted)?;
+                sessions.warm_up(batch, None)?;
+                Ok((batch, shares_single(&model, &sessions)?))
+            };
+            let prepared: Result<_, RunError> = prepared();
+            let (max_batch, shares_single) = match prepared {
+                Ok(prepared) => prepared,
+                Err(error) => {
+                    // Whoever waits for it is there.
+                    let _ = sender.send(Err(error.to_string()));
+                    return;
+                }
+            };
+            if sender.send(Ok((workers, max_batch))).is_err() {
                 return;
             }
             let work = Work {
@@ -244,7 +254,7 @@ impl Served {
             .spawn(run)
             .map_err(|error| failed(error.to_string()))?;
         match receiver.recv() {
-            Ok(Ok(workers)) => Ok(workers),
+            Ok(Ok(started)) => Ok(started),
             Ok(Err(reason)) => Err(failed(reason)),
             Err(_) => Err(failed("the engine panicked".into())),
         }
@@ -374,22 +384,65 @@ fn verify(model: &Model, path: &Path) -> Result<String, LoadError> {
     }
 }
 
+/// The time of a run of so many images in a session, the least of some.
+fn session_time(
+    sessions: &Sessions<'_>,
+    values: &mut [f32],
+    images: usize,
+) -> Result<Duration, RunError> {
+    let mut least = Duration::MAX;
+    // One more, since engines plan and allocate at the first.
+    for _ in 0..=TRIALS {
+        let start = Instant::now();
+        sessions.classify(values, images)?;
+        least = least.min(start.elapsed());
+    }
+    Ok(least)
+}
+
+/// The maximum number of images in a batch: what is `wanted`, or else a number by which an image takes less time than
+/// alone; of large networks it does not, and everyone in a batch would only wait longer.
+fn max_batch(
+    model: &Model,
+    sessions: &Sessions<'_>,
+    wanted: Option<usize>,
+) -> Result<usize, RunError> {
+    let spec = model.spec();
+    if let Some(batch) = spec.batch {
+        return Ok(batch);
+    }
+    // The scores of an image must not depend on who else sends some.
+    if spec.is_batch_dependent {
+        return Ok(1);
+    }
+    if let Some(wanted) = wanted {
+        return Ok(wanted.max(1));
+    }
+    let limit = DEFAULT_BATCH.min(model.stream_batch_size());
+    let some = TRIAL_BATCH.min(limit);
+    let size = model.preprocessor().len();
+    let mut values = vec![0.0; some * size];
+    let alone = session_time(sessions, &mut values[..size], 1)?;
+    let together = session_time(sessions, &mut values, some)? / some as u32;
+    Ok(if alone < QUICK || together < alone.mul_f64(WORTHWHILE) {
+        limit
+    } else {
+        1
+    })
+}
+
 /// Measures whether one image is computed faster by all threads together than in a session. Sessions are warm.
-fn shares_single(model: &Model, sessions: &kiln_inference::Sessions<'_>) -> bool {
+fn shares_single(model: &Model, sessions: &Sessions<'_>) -> Result<bool, RunError> {
     if model.runtime().threads < 2 {
-        return false;
+        return Ok(false);
     }
     let mut values = vec![0.0; model.preprocessor().len()];
-    let mut fastest = |run: &dyn Fn(&mut [f32]) -> bool| {
-        let timed = |_| {
-            let start = Instant::now();
-            run(&mut values).then(|| start.elapsed())
-        };
-        // One more, since engines plan and allocate at the first.
-        let times: Option<Vec<Duration>> = (0..=TRIALS).map(timed).collect();
-        times.and_then(|times| times.into_iter().min())
-    };
-    let together = fastest(&|values| model.classify_prepared(values, 1).is_ok());
-    let alone = fastest(&|values| sessions.classify(values, 1).is_ok());
-    matches!((together, alone), (Some(together), Some(alone)) if together < alone.mul_f64(0.9))
+    let alone = session_time(sessions, &mut values, 1)?;
+    let mut together = Duration::MAX;
+    for _ in 0..=TRIALS {
+        let start = Instant::now();
+        model.classify_prepared(&mut values, 1)?;
+        together = together.min(start.elapsed());
+    }
+    Ok(together < alone.mul_f64(WORTHWHILE))
 }
