@@ -14,7 +14,7 @@ check crate:
 # All tests, or those of one crate, e.g. `just test model`. Alone, a crate that depends on Burn or tract would be built with other
 # features, for minutes; for such a crate, all unit tests are run, which takes seconds.
 test crate="":
-    cargo test --release {{ if crate == "" { "--workspace" } else if crate =~ "^(backbone|cli|inference|pipeline|trainer)$" { "--workspace --lib" } else { "-p kiln-" + crate } }}
+    cargo test --release {{ if crate == "" { "--workspace" } else if crate =~ "^(backbone|cli|inference|pipeline|serve|trainer)$" { "--workspace --lib" } else { "-p kiln-" + crate } }}
 
 # Format and lint
 lint:
@@ -65,6 +65,10 @@ check-report *args:
 check-tensorboard:
     scripts/check-tensorboard/run
 
+# Ask a server through tritonclient (HTTP and gRPC), and use its page in Chromium; with a folder, save screenshots too
+check-serve *args:
+    scripts/check-serve/run {{ args }}
+
 # Fuzz every file reader, for a minute each (needs cargo-fuzz); e.g. `just fuzz 600 onnx`
 fuzz *args:
     scripts/fuzz/run {{ args }}
@@ -88,6 +92,10 @@ bench-photographs data *args:
 # Benchmark `kiln eval` against Python's onnxruntime and rten, in turns, on this machine
 bench-inference *args:
     scripts/bench-inference/run {{ args }}
+
+# Benchmark serving against FastAPI, onnxruntime and Pillow, in turns, on this machine (needs wrk)
+bench-serve *args:
+    scripts/bench-serve/run {{ args }}
 
 # Benchmark each kernel against Burn's own operation; on the whole workspace, so that Burn is not rebuilt
 bench-kernels:

@@ -37,6 +37,7 @@ mod recipes;
 mod report;
 mod report_comparison;
 mod resume;
+mod serve;
 mod several;
 mod snapshots;
 #[cfg(unix)]

@@ -39,7 +39,7 @@ use terminal::Terminal;
 
 /// Runs the command line and returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = match Args::try_parse_from(args) {
+    let args = match Args::try_parse_from(commands::verbatim(args)) {
         Ok(args) => args,
         Err(error) => {
             // Help and version are no errors: clap knows which stream and which code.

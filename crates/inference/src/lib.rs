@@ -21,6 +21,7 @@
 //! | --- | --- |
 //! | loading, and what a loaded model is | `model`, `options`, `spec` |
 //! | images to predictions | `classify`, `stream`, `run` |
+//! | batches from threads of the caller's own, as a server has them | `sessions` |
 //! | golden vectors | `verify` |
 //! | engines | `engine` |
 //! | errors and hints | `error`, `engine::error`, `hint` |
@@ -39,6 +40,7 @@ mod model;
 mod options;
 mod pool;
 mod run;
+mod sessions;
 mod spec;
 mod stream;
 mod verify;
@@ -76,6 +78,7 @@ pub use kiln_preprocess::{
 pub use model::Model;
 pub use options::Options;
 pub use run::Scores;
+pub use sessions::{BatchResults, Sessions};
 pub use spec::{ModelSpec, Origin, Origins, ScoresInfo};
 pub use stream::{Classified, StreamOptions, StreamSummary};
 pub use verify::{Replay, Verification};

@@ -20,6 +20,7 @@ mod probe;
 mod quantize;
 mod report;
 mod run;
+mod serve;
 mod summary;
 mod sweep;
 mod train;
@@ -43,6 +44,7 @@ pub use probe::ProbeArgs;
 pub use quantize::QuantizeArgs;
 pub use report::ReportArgs;
 pub use run::RunArgs;
+pub use serve::{ServeArgs, verbatim};
 pub use summary::SummaryArgs;
 pub use sweep::SweepArgs;
 pub use train::TrainArgs;
@@ -65,6 +67,7 @@ pub fn run(command: &Command, app: &App<'_>) -> anyhow::Result<Outcome> {
         Command::Eval(args) => eval::run(args, app),
         Command::Predict(args) => predict::run(args, app),
         Command::Explain(args) => explain::run(args, app),
+        Command::Serve(args) => serve::run(args, app),
         Command::Embed(args) => embed::run(args, app),
         Command::Describe(args) => describe::run(args, app),
         Command::Bench(args) => bench::run(args, app),

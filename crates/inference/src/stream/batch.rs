@@ -6,12 +6,10 @@ use kiln_util::CancelToken;
 use rayon::prelude::*;
 
 use crate::classify::Timings;
-use crate::engine::error::EngineError;
-use crate::engine::interface::{Engine, Session};
 use crate::error::{NotFinite, RunError};
 use crate::model::Model;
-use crate::pool::{Pool, PoolGuard};
 use crate::run::AnyScores;
+use crate::sessions::Sessions;
 
 /// The scores of the images of a batch that could be prepared.
 #[derive(Debug, Default)]
@@ -183,71 +181,5 @@ impl Batch {
             preprocess: self.prepare / images,
             inference: self.inference / images,
         }
-    }
-}
-
-type BoxedSession<'a> = Box<dyn Session + 'a>;
-
-/// Sessions that are opened when they are first needed.
-pub struct Sessions<'a> {
-    engine: &'a dyn Engine,
-    pool: Pool<BoxedSession<'a>>,
-}
-
-impl<'a> Sessions<'a> {
-    /// Returns those of an engine for so many threads.
-    pub fn new(engine: &'a dyn Engine, threads: usize) -> Self {
-        Self {
-            engine,
-            pool: Pool::up_to(engine.max_sessions().clamp(1, threads.max(1))),
-        }
-    }
-
-    /// Returns the maximum number of sessions.
-    pub const fn limit(&self) -> usize {
-        self.pool.limit()
-    }
-
-    /// Acquires an idle session; waits for one if all there may be are busy.
-    pub fn acquire(&self) -> Result<PoolGuard<'_, BoxedSession<'a>>, EngineError> {
-        self.pool.acquire_or_create(|| self.engine.session())
-    }
-
-    /// Opens every session and runs zeros on each, once for each size of runs that `images` images are cut into. What
-    /// comes of them says nothing about the model: of an image without contrast it may well be NaN.
-    pub fn warm_up(
-        &self,
-        model: &Model,
-        images: usize,
-        cancel: Option<&CancelToken>,
-    ) -> Result<(), RunError> {
-        let size = model.preprocessor.len();
-        let run = |mut session: PoolGuard<'_, BoxedSession<'a>>| {
-            let mut sizes: Vec<usize> = session.chunks(images).iter().map(|it| it.images).collect();
-            sizes.sort_unstable();
-            sizes.dedup();
-            let zeros = vec![0.0; sizes.last().copied().unwrap_or(0) * size];
-            sizes.into_iter().try_for_each(|images| {
-                let zeros = &zeros[..images * size];
-                model
-                    .run_on(&mut **session, zeros, images, cancel)
-                    .map(drop)
-            })
-        };
-        // All are acquired before the first is released, so that none is warmed up twice.
-        let acquired = (0..self.limit())
-            .map(|_| self.acquire())
-            .collect::<Result<Vec<_>, _>>()?;
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = acquired
-                .into_iter()
-                .map(|session| scope.spawn(move || run(session)))
-                .collect();
-            threads.into_iter().try_for_each(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-        })
     }
 }

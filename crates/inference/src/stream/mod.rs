@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use self::batch::{Batch, Sessions, Work};
+use self::batch::{Batch, Work};
 use self::feed::Feed;
 use kiln_util::CancelToken;
 
@@ -255,10 +255,10 @@ impl<F> Delivery<'_, F> {
         F: FnMut(T, Result<Classified<'_>, Unclassified<E>>) -> ControlFlow<B>,
     {
         let (threads, batch_size) = (self.model.runtime().threads, self.summary.batch_size);
-        let sessions = Sessions::new(self.model.engine.as_ref(), threads);
+        let sessions = self.model.sessions();
         let start = Instant::now();
         if warm_up {
-            sessions.warm_up(self.model, batch_size, work.cancel)?;
+            sessions.warm_up(batch_size, work.cancel)?;
             self.summary.warm_up = start.elapsed();
         }
         // Where sessions are fewer, threads must be left to prepare images while those wait for the

@@ -1,0 +1,11 @@
+//! The server as its clients see it: the binary, at a port of its own, with real models.
+
+mod conformance;
+mod control;
+mod ending;
+mod hostile;
+mod images;
+mod load;
+mod predict;
+mod server;
+mod tls;
