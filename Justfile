@@ -61,6 +61,14 @@ check-explanations:
 check-report *args:
     scripts/check-report/run {{ args }}
 
+# Build the Python package, and test its wheel beside the command line
+check-python:
+    scripts/check-python/run
+
+# Run the Python package under Ray Data and Dask, with a worker killed; downloads Ray
+check-engines *args:
+    scripts/check-engines/run {{ args }}
+
 # Compare what TensorBoard reads of runs, one of them killed and resumed, with their histories
 check-tensorboard:
     scripts/check-tensorboard/run
