@@ -35,7 +35,6 @@
 //! | image files: folders, lists, reading them | `files` |
 //! | pixels, kept or decoded as needed | `images` |
 //! | which classes an image has | `labels` |
-//! | the IDX format | `idx` |
 //! | selections, splits by class | `view`, `stratify` |
 //! | images, changed at random, or features as samples | `samples` |
 //! | batches on threads | `loader` |
@@ -48,7 +47,6 @@ mod draw;
 mod error;
 mod features;
 mod files;
-mod idx;
 mod images;
 mod labels;
 mod loader;
@@ -60,15 +58,15 @@ mod stratify;
 mod view;
 
 pub use dataset::{Dataset, Subset, mnist};
-pub use error::{DataError, FeatureError, FilesError, Hint, IdxError};
+pub use error::{DataError, FeatureError, FilesError, Hint};
 pub use features::{FeatureKey, FeatureWriter, Features};
 pub use files::{
     ClassMatch, ClassNames, Decoding, Folder, ImagesBelow, ListReader, Listed, ListedFiles,
     Listing, Look, NumberedFolders, ReadFiles, ReadOptions, Repeated, SkippedFiles, SubsetRole,
     folder, images_below, list, list_checksum, subset_role,
 };
-pub use idx::{IdxArray, is_idx, read_idx};
 pub use images::{Image, ImageMemory};
+pub use kiln_records::{IdxArray, IdxError, is_idx, read_idx};
 pub use labels::LabelSets;
 pub use loader::{Batch, Batches, Loader, Order};
 pub use mixing::Mixed;
