@@ -108,8 +108,10 @@ impl Samples {
         let mut long_size = None;
         loop {
             if self.at >= self.source.length() {
-                // The two empty blocks at the end are missing in files that others have cut there.
-                return Ok(None);
+                // Else nothing tells a file that was cut between two others from a whole one.
+                return Err(Problem::Damaged(
+                    "it was cut off, or not finished: the empty block at its end is missing",
+                ));
             }
             let header = self.source.read(self.at, BLOCK);
             let header = header.map_err(|_| Problem::Damaged("it ends within a header"))?;
@@ -354,7 +356,12 @@ mod tests {
         header
     }
 
-    fn records(bytes: Vec<u8>) -> Vec<Result<Record, Problem>> {
+    fn records(mut bytes: Vec<u8>) -> Vec<Result<Record, Problem>> {
+        bytes.resize(bytes.len() + 1024, 0);
+        cut_records(bytes)
+    }
+
+    fn cut_records(bytes: Vec<u8>) -> Vec<Result<Record, Problem>> {
         let length = bytes.len() as u64;
         let source = Source::new(Path::new("a.tar"), length, Arc::new(Memory(bytes)));
         let mut samples = Samples::new(source);
@@ -401,13 +408,16 @@ mod tests {
     }
 
     #[test]
-    fn a_file_cut_anywhere_is_an_error_or_shorter() {
+    fn a_file_cut_anywhere_is_an_error() {
         let tar = [member("a.jpg", &[1; 700]), member("a.cls", b"1"), member("b.jpg", b"2")].concat();
-        for length in 0..tar.len() {
-            let found = records(tar[..length].to_vec());
-            let whole_blocks = [0, 1536, 2560, 3584].contains(&length);
-            assert_eq!(found.iter().all(Result::is_ok), whole_blocks || length >= 3073, "{length}");
+        for length in 0..tar.len() + 512 {
+            let mut cut = tar.clone();
+            cut.resize(length, 0);
+            assert!(cut_records(cut).iter().any(Result::is_err), "{length}");
         }
+        let mut whole = tar;
+        whole.resize(whole.len() + 512, 0);
+        assert_eq!(cut_records(whole).len(), 2);
     }
 
     proptest! {

@@ -53,7 +53,7 @@ impl ParquetTable {
     }
 
     /// Returns the number of rows.
-    pub fn count(&self) -> u64 {
+    pub fn row_count(&self) -> u64 {
         self.footer.groups.iter().map(|group| group.rows).sum()
     }
 
@@ -131,7 +131,7 @@ mod tests {
         let source = Source::new(Path::new("t"), length, Arc::new(Memory(bytes)));
         let table = ParquetTable::of(source).unwrap();
         assert_eq!(table.columns().collect::<Vec<_>>(), ["index", "path", "p_a"]);
-        assert_eq!(table.count(), 400);
+        assert_eq!(table.row_count(), 400);
         for (at, row) in (0..).zip(table) {
             let path = if at % 3 == 0 { None } else { text(&format!("{at}.png")) };
             let path = path.map_or(Cell::Null, Cell::Text);
