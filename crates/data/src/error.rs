@@ -20,6 +20,20 @@ pub enum DataError {
     /// Files do not make a dataset.
     #[error(transparent)]
     Files(#[from] FilesError),
+    /// An IDX file of images without that of their labels.
+    #[error(
+        "`{}` has no file of labels beside it: expected `{}`, as `t10k-labels-idx1-ubyte` beside \
+         `t10k-images-idx3-ubyte`",
+        images.display(), expected.display()
+    )]
+    NoLabelFile {
+        images: PathBuf,
+        /// The name of the file of labels.
+        expected: PathBuf,
+    },
+    /// Images of a compressed file cannot be kept where they are read from again.
+    #[error("cannot keep images in a temporary file in `{}`: {_0}", std::env::temp_dir().display())]
+    Spool(io::Error),
     /// A file of a dataset is missing, plain and compressed.
     #[error(
         "`{}` is missing: expected it, or `{name}.gz`, in that folder",
@@ -129,6 +143,8 @@ impl DataError {
         match self {
             Self::Files(error) => error.hint(),
             Self::Missing { .. } => Some(Hint::CompleteDataset),
+            Self::NoLabelFile { .. } => Some(Hint::AddLabelFile),
+            Self::Spool(_) => Some(Hint::FreeTemporary),
             Self::Idx(_)
             | Self::Axes { .. }
             | Self::Counts { .. }
@@ -167,6 +183,10 @@ pub enum Hint {
     NameSubsets,
     /// Fetch the dataset, or name the folder that has all of its files.
     CompleteDataset,
+    /// Put the file of labels beside that of the images.
+    AddLabelFile,
+    /// Free disk space for temporary files, or have them elsewhere.
+    FreeTemporary,
 }
 
 /// Files that do not make a dataset.
@@ -267,6 +287,12 @@ pub enum FilesError {
         /// Reasons of the first [`EXAMPLES`](Self::EXAMPLES), each of which names its file.
         examples: Vec<String>,
     },
+    /// Files whose images are others than they were when they were listed.
+    #[error("the files of `{name}` changed while they were read")]
+    Changed { name: String },
+    /// Parquet, tar or CIFAR's files that cannot be used.
+    #[error(transparent)]
+    Records(#[from] kiln_records::RecordsError),
     /// No image is left.
     #[error("no image of {name} can be read: {example}")]
     NothingReadable {
@@ -296,6 +322,8 @@ impl FilesError {
             | Self::ClassName { .. }
             | Self::UnknownClass { .. }
             | Self::Line { .. }
+            | Self::Changed { .. }
+            | Self::Records(_)
             | Self::NothingReadable { .. } => None,
         }
     }

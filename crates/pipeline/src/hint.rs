@@ -78,8 +78,13 @@ pub enum Hint {
     Sidecar,
     /// Specify that each class has a score by itself.
     IndependentClasses,
-    /// Add the file of labels, or rename the files.
-    AddLabelFile,
+    /// Name the files of a subset.
+    UseFiles {
+        /// A pattern of such.
+        example: PathBuf,
+    },
+    /// Name such files by the recipe's key `files`.
+    UseFilesKey,
     /// Repair or remove the images that cannot be read, or skip them.
     SkipUnreadable,
     /// Remove the images for which the model gives no number, or skip them.

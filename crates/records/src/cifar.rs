@@ -20,7 +20,10 @@ const RECORD_100: u64 = 2 + 3 * PIXELS as u64;
 const MAX_IMAGES: u64 = 1_000_000;
 
 /// Files that name the classes, one a line, beside those of the images.
-const NAMES: [(&str, u64); 2] = [("batches.meta.txt", RECORD_10), ("fine_label_names.txt", RECORD_100)];
+const NAMES: [(&str, u64); 2] = [
+    ("batches.meta.txt", RECORD_10),
+    ("fine_label_names.txt", RECORD_100),
+];
 
 /// The images of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +42,9 @@ impl Cifar {
 
     /// Returns whether a file is one of CIFAR's: `.bin`, with a length that is a multiple of an image's.
     pub fn is(path: &Path) -> bool {
-        let is_bin = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("bin"));
+        let is_bin = path
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("bin"));
         is_bin && path.is_file() && record(path).is_ok()
     }
 
@@ -87,8 +92,14 @@ fn record(path: &Path) -> Result<u64, Problem> {
     let length = fs::metadata(path)?.len();
     // The name decides where both fit, which is at millions of images.
     let of_100 = path.with_file_name(NAMES[1].0).is_file();
-    let lengths = if of_100 { [RECORD_100, RECORD_10] } else { [RECORD_10, RECORD_100] };
-    let found = lengths.into_iter().find(|&record| length > 0 && length % record == 0);
+    let lengths = if of_100 {
+        [RECORD_100, RECORD_10]
+    } else {
+        [RECORD_10, RECORD_100]
+    };
+    let found = lengths
+        .into_iter()
+        .find(|&record| length > 0 && length % record == 0);
     let record = found.ok_or(Problem::Damaged(
         "expected images of 3,073 bytes each (CIFAR-10) or 3,074 (CIFAR-100)",
     ))?;
@@ -123,22 +134,42 @@ mod tests {
             let planes = values.into_iter().flat_map(|value| [value; PIXELS]);
             label.iter().copied().chain(planes).collect::<Vec<u8>>()
         };
-        fs::write(&path, [image(&[9], [1, 2, 3]), image(&[0], [4, 5, 6])].concat()).unwrap();
+        fs::write(
+            &path,
+            [image(&[9], [1, 2, 3]), image(&[0], [4, 5, 6])].concat(),
+        )
+        .unwrap();
         assert!(Cifar::is(&path));
         let cifar = Cifar::read(&path).unwrap();
-        assert_eq!((cifar.pixels.len(), &cifar.labels[..]), (2 * 3072, &[9, 0][..]));
-        assert_eq!((&cifar.pixels[..4], &cifar.pixels[3072..3075]), (&[1, 2, 3, 1][..], &[4, 5, 6][..]));
+        assert_eq!(
+            (cifar.pixels.len(), &cifar.labels[..]),
+            (2 * 3072, &[9, 0][..])
+        );
+        assert_eq!(
+            (&cifar.pixels[..4], &cifar.pixels[3072..3075]),
+            (&[1, 2, 3, 1][..], &[4, 5, 6][..])
+        );
         assert_eq!(cifar.names, None);
-        fs::write(folder.path().join("batches.meta.txt"), "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n").unwrap();
+        fs::write(
+            folder.path().join("batches.meta.txt"),
+            "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n",
+        )
+        .unwrap();
         assert_eq!(Cifar::read(&path).unwrap().names.unwrap()[9], "j");
         fs::write(&path, image(&[19, 99], [7, 8, 9])).unwrap();
         assert_eq!(Cifar::read(&path).unwrap().labels, [99]);
         fs::write(&path, image(&[10], [7, 8, 9])).unwrap();
         let message = Cifar::read(&path).unwrap_err().to_string();
-        assert!(message.contains("image 0 has the label 10: expected 0 to 9"), "{message}");
+        assert!(
+            message.contains("image 0 has the label 10: expected 0 to 9"),
+            "{message}"
+        );
         fs::write(&path, [0; 3000]).unwrap();
         assert!(!Cifar::is(&path));
         let message = Cifar::read(&path).unwrap_err().to_string();
-        assert!(message.contains("expected images of 3,073 bytes"), "{message}");
+        assert!(
+            message.contains("expected images of 3,073 bytes"),
+            "{message}"
+        );
     }
 }

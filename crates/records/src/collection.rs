@@ -76,7 +76,12 @@ impl Collection {
     ///
     /// As [`open`](Self::open).
     pub fn of_sources(sources: Vec<Source>) -> Result<Self, RecordsError> {
-        let is_tar = |source: &Source| source.path().extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tar"));
+        let is_tar = |source: &Source| {
+            source
+                .path()
+                .extension()
+                .is_some_and(|ending| ending.eq_ignore_ascii_case("tar"))
+        };
         if sources.iter().all(is_tar) {
             return Ok(Self {
                 parts: Arc::new(sources.into_iter().map(Part::Tar).collect()),
@@ -183,6 +188,49 @@ impl Collection {
             }
             .of(source.path()),
         })
+    }
+
+    /// Returns whether two are clones of one another.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.parts, &other.parts)
+    }
+
+    /// Reads one image by its place: its row group up to it, or its tar file.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or there is none.
+    pub fn record(&self, index: u64) -> Result<Record, RecordsError> {
+        let mut records = self.records(None, true);
+        // Row groups before it are gone past without being read.
+        while let Some(Part::Parquet(file)) = self.parts.get(records.part) {
+            match file.rows_of(records.group_in_part) {
+                Some(rows) if records.index + rows <= index => {
+                    records.group += 1;
+                    records.group_in_part += 1;
+                    records.row_in_part += rows;
+                    records.index += rows;
+                }
+                Some(_) => break,
+                None => {
+                    records.part += 1;
+                    records.group_in_part = 0;
+                    records.row_in_part = 0;
+                }
+            }
+        }
+        for record in records {
+            let (at, record) = record?;
+            if at == index {
+                return Ok(record);
+            }
+        }
+        let path = match self.parts.first() {
+            Some(Part::Parquet(file)) => file.source().path(),
+            Some(Part::Tar(source)) => source.path(),
+            None => Path::new(""),
+        };
+        Err(Problem::Empty.of(path))
     }
 
     /// Goes through the images, or a share of them: of Parquet files whole row groups, in turn, as long as each process

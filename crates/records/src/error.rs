@@ -118,7 +118,9 @@ pub enum Problem {
         found: &'static str,
     },
     /// A folder or a pattern without a file of a known format.
-    #[error("expected Parquet files (.parquet), tar files (.tar), CIFAR's (.bin) or IDX files, found none")]
+    #[error(
+        "expected Parquet files (.parquet), tar files (.tar), CIFAR's (.bin) or IDX files, found none"
+    )]
     NoFiles,
     /// Subsets, none of which is to train on.
     #[error("expected files of training images, such as `train-00000.parquet`, found {}", first_few(found.iter().map(|name| format!("`{name}`")), NAMED))]

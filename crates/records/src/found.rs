@@ -203,7 +203,9 @@ fn holds_records(folder: &Path, depth: usize) -> Option<bool> {
         }
     }
     let deeper = depth.checked_sub(1)?;
-    folders.iter().find_map(|folder| holds_records(folder, deeper))
+    folders
+        .iter()
+        .find_map(|folder| holds_records(folder, deeper))
 }
 
 /// The format of a file in a folder. Labels beside IDX files of images are none.
@@ -270,7 +272,9 @@ fn braces(pattern: &str, found: &mut Vec<String>) -> Result<(), Problem> {
             return Err(too_many());
         }
         if first > last {
-            return Err(Problem::Unsupported(format!("the range `{{{inside}}}`, which is empty,")));
+            return Err(Problem::Unsupported(format!(
+                "the range `{{{inside}}}`, which is empty,"
+            )));
         }
         for number in first..=last {
             braces(&format!("{before}{number:0width$}{after}"), found)?;
@@ -295,14 +299,20 @@ mod tests {
     fn braces_stand_for_names() {
         let names = |pattern: &str| {
             let mut found = Vec::new();
-            braces(pattern, &mut found).map(|()| found).map_err(|error| error.to_string())
+            braces(pattern, &mut found)
+                .map(|()| found)
+                .map_err(|error| error.to_string())
         };
         assert_eq!(
             names("d-{08..11}.tar").unwrap(),
             ["d-08.tar", "d-09.tar", "d-10.tar", "d-11.tar"]
         );
         assert_eq!(names("{a,b}{1..2}").unwrap(), ["a1", "a2", "b1", "b2"]);
-        assert!(names("{3..2}").unwrap_err().contains("`{3..2}`, which is empty"));
+        assert!(
+            names("{3..2}")
+                .unwrap_err()
+                .contains("`{3..2}`, which is empty")
+        );
         assert!(names("{0..9999999}").unwrap_err().contains("more than"));
         assert!(names("{1..").unwrap_err().contains("without its"));
     }
@@ -324,18 +334,31 @@ mod tests {
         assert!(RecordFiles::is(root) && !RecordFiles::is(&root.join("README.md")));
         let found = RecordFiles::find(root).unwrap();
         assert_eq!((found.format, found.files.len()), (Format::Parquet, 3));
-        let role = |name: &str| name.split('-').next().filter(|role| *role != "data").map(str::len);
+        let role = |name: &str| {
+            name.split('-')
+                .next()
+                .filter(|role| *role != "data")
+                .map(str::len)
+        };
         let by_role = found.by_role(role);
-        let counts: Vec<_> = by_role.iter().map(|(role, files)| (*role, files.files.len())).collect();
+        let counts: Vec<_> = by_role
+            .iter()
+            .map(|(role, files)| (*role, files.files.len()))
+            .collect();
         assert_eq!(counts, [(Some(4), 1), (Some(5), 2)]);
         let pattern = root.join("data/train-0000{0..1}-of-*.parquet");
         assert!(RecordFiles::is(&pattern));
         assert_eq!(RecordFiles::find(&pattern).unwrap().files.len(), 2);
-        let error = RecordFiles::find(&root.join("*.tar")).unwrap_err().to_string();
+        let error = RecordFiles::find(&root.join("*.tar"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("*.tar`: expected Parquet files"), "{error}");
         fs::write(root.join("a.tar"), "").unwrap();
         let error = RecordFiles::find(root).unwrap_err().to_string();
-        assert!(error.contains("holds Parquet, and `") || error.contains("holds tar"), "{error}");
+        assert!(
+            error.contains("holds Parquet, and `") || error.contains("holds tar"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -121,13 +121,17 @@ impl Samples {
             let sum: u64 = header.iter().map(|&byte| u64::from(byte)).sum();
             let of_checksum: u64 = header[148..156].iter().map(|&byte| u64::from(byte)).sum();
             if number(&header[148..156]) != Some(sum - of_checksum + 8 * u64::from(b' ')) {
-                return Err(Problem::Damaged("a header has not its checksum, or it is no tar file"));
+                return Err(Problem::Damaged(
+                    "a header has not its checksum, or it is no tar file",
+                ));
             }
             let written = number(&header[124..136]);
             let malformed = Problem::Damaged("a header has a malformed length");
             let length = long_size.or(written).ok_or(malformed)?;
             let offset = self.at + BLOCK;
-            let end = offset.checked_add(length).filter(|end| *end <= self.source.length());
+            let end = offset
+                .checked_add(length)
+                .filter(|end| *end <= self.source.length());
             if end.is_none() {
                 return Err(Problem::Damaged("it ends within a file"));
             }
@@ -146,8 +150,12 @@ impl Samples {
                                 long_name = Some(String::from_utf8_lossy(value).into_owned());
                             }
                             b"size" => {
-                                let size = std::str::from_utf8(value).ok().and_then(|s| s.parse().ok());
-                                long_size = Some(size.ok_or(Problem::Damaged("a header has a malformed length"))?);
+                                let size =
+                                    std::str::from_utf8(value).ok().and_then(|s| s.parse().ok());
+                                long_size =
+                                    Some(size.ok_or(Problem::Damaged(
+                                        "a header has a malformed length",
+                                    ))?);
                             }
                             _ => (),
                         }
@@ -206,7 +214,11 @@ impl Samples {
                 continue;
             };
             // macOS writes a file of attributes beside each.
-            if key.rsplit('/').next().is_some_and(|name| name.starts_with("._")) {
+            if key
+                .rsplit('/')
+                .next()
+                .is_some_and(|name| name.starts_with("._"))
+            {
                 continue;
             }
             let (key, rest) = (key.to_owned(), rest.to_lowercase());
@@ -258,12 +270,10 @@ impl Samples {
         }
         let json: Json = serde_json::from_slice(&bytes).map_err(|_| fail("not JSON"))?;
         let found = match &json {
-            Json::Object(object) => {
-                match JSON_LABELS.iter().find_map(|key| object.get(*key)) {
-                    Some(found) => found,
-                    None => return Ok(None),
-                }
-            }
+            Json::Object(object) => match JSON_LABELS.iter().find_map(|key| object.get(*key)) {
+                Some(found) => found,
+                None => return Ok(None),
+            },
             other => other,
         };
         match found {
@@ -322,7 +332,8 @@ fn pax(mut records: &[u8]) -> Vec<(&[u8], &[u8])> {
     while let Some(space) = records.iter().position(|&byte| byte == b' ') {
         let length = std::str::from_utf8(&records[..space]).ok();
         let length = length.and_then(|text| text.parse::<usize>().ok());
-        let Some(length) = length.filter(|length| (space + 2..=records.len()).contains(length)) else {
+        let Some(length) = length.filter(|length| (space + 2..=records.len()).contains(length))
+        else {
             break;
         };
         let record = &records[space + 1..length - 1];
@@ -409,7 +420,12 @@ mod tests {
 
     #[test]
     fn a_file_cut_anywhere_is_an_error() {
-        let tar = [member("a.jpg", &[1; 700]), member("a.cls", b"1"), member("b.jpg", b"2")].concat();
+        let tar = [
+            member("a.jpg", &[1; 700]),
+            member("a.cls", b"1"),
+            member("b.jpg", b"2"),
+        ]
+        .concat();
         for length in 0..tar.len() + 512 {
             let mut cut = tar.clone();
             cut.resize(length, 0);

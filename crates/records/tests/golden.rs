@@ -19,7 +19,9 @@ struct Expected {
 }
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
 }
 
 fn expected() -> Expected {
@@ -48,28 +50,42 @@ fn files_of_other_writers_are_read() {
             let found = record.image.read().ok().map(|bytes| base64(&bytes));
             assert_eq!(found, expected, "{name}, image {at}");
         }
-        let names: std::collections::BTreeSet<&str> =
-            read.iter().map(|(_, record)| record.name.as_str()).collect();
+        let names: std::collections::BTreeSet<&str> = read
+            .iter()
+            .map(|(_, record)| record.name.as_str())
+            .collect();
         assert_eq!(names.len(), read.len(), "{name}: names are unique");
         // Labels alone are the same.
         let labels = open(&path).unwrap().records(None, false);
         let labels: Vec<_> = labels.map(|record| record.unwrap().1.label).collect();
-        assert!(labels.iter().eq(rows.iter().map(|(_, label)| label)), "{name}");
+        assert!(
+            labels.iter().eq(rows.iter().map(|(_, label)| label)),
+            "{name}"
+        );
     }
     let classes = open(&golden("datasets.parquet")).unwrap();
     assert_eq!(classes.classes().unwrap(), ["cat", "dog", "old owl"]);
     let (_, first) = &records(&golden("datasets.parquet")).unwrap()[0];
     assert!(first.name.ends_with("datasets.parquet#0"), "{}", first.name);
     let (_, first) = &records(&golden("webdataset.tar")).unwrap()[0];
-    assert!(first.name.ends_with("webdataset.tar#train/000000.png"), "{}", first.name);
-    assert!(matches!(first.image, Content::Span(_)), "not read before its turn");
+    assert!(
+        first.name.ends_with("webdataset.tar#train/000000.png"),
+        "{}",
+        first.name
+    );
+    assert!(
+        matches!(first.image, Content::Span(_)),
+        "not read before its turn"
+    );
 }
 
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let number = chunk.iter().fold(0_u32, |value, &byte| value << 8 | u32::from(byte));
+        let number = chunk
+            .iter()
+            .fold(0_u32, |value, &byte| value << 8 | u32::from(byte));
         let number = number << (8 * (3 - chunk.len()));
         for at in 0..4 {
             let digit = DIGITS[(number >> (18 - 6 * at) & 63) as usize] as char;
@@ -83,9 +99,15 @@ fn base64(bytes: &[u8]) -> String {
 fn columns_that_do_not_fit_are_named() {
     let error = |name: &str| open(&golden(name)).err().unwrap().to_string();
     let message = error("lists.parquet");
-    assert!(message.contains("`image` holds several images for a row, expected one"), "{message}");
+    assert!(
+        message.contains("`image` holds several images for a row, expected one"),
+        "{message}"
+    );
     let message = error("texts.parquet");
-    assert!(message.contains("expected a column of images") && message.contains("`text`, `label`"), "{message}");
+    assert!(
+        message.contains("expected a column of images") && message.contains("`text`, `label`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -100,7 +122,11 @@ fn shares_are_disjoint_and_together_everything() {
                 .records(Some(share), true)
                 .map(|record| record.unwrap().0)
                 .collect();
-            assert_eq!(collection.count_of(share), Some(indices.len() as u64), "{share:?}");
+            assert_eq!(
+                collection.count_of(share),
+                Some(indices.len() as u64),
+                "{share:?}"
+            );
             assert!(!indices.is_empty(), "{share:?}");
             all.extend(indices);
         }
@@ -108,11 +134,17 @@ fn shares_are_disjoint_and_together_everything() {
         assert!(all.into_iter().eq(0..12), "{of}");
     }
     let second = Share { number: 1, of: 3 };
-    let indices: Vec<u64> = collection.records(Some(second), true).map(|record| record.unwrap().0).collect();
+    let indices: Vec<u64> = collection
+        .records(Some(second), true)
+        .map(|record| record.unwrap().0)
+        .collect();
     assert_eq!(indices, [5, 6, 7, 8, 9]);
     let tar = open(&golden("webdataset.tar")).unwrap();
     let share = Share { number: 1, of: 2 };
-    let indices: Vec<u64> = tar.records(Some(share), true).map(|record| record.unwrap().0).collect();
+    let indices: Vec<u64> = tar
+        .records(Some(share), true)
+        .map(|record| record.unwrap().0)
+        .collect();
     assert_eq!((indices, tar.count_of(share)), (vec![1, 3], None));
 }
 
@@ -125,7 +157,10 @@ struct Counted {
 impl ReadAt for Counted {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
-        let found = self.bytes.get(offset as usize..).and_then(|rest| rest.get(..buffer.len()));
+        let found = self
+            .bytes
+            .get(offset as usize..)
+            .and_then(|rest| rest.get(..buffer.len()));
         buffer.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
@@ -137,7 +172,11 @@ fn in_memory(name: &str, bytes: Vec<u8>) -> (Source, Arc<Counted>) {
         bytes,
         read: AtomicU64::new(0),
     });
-    let source = Source::new(Path::new(name), length, Arc::clone(&counted) as Arc<dyn ReadAt>);
+    let source = Source::new(
+        Path::new(name),
+        length,
+        Arc::clone(&counted) as Arc<dyn ReadAt>,
+    );
     (source, counted)
 }
 
@@ -148,21 +187,43 @@ fn a_share_reads_its_own_bytes() {
     let collection = Collection::of_sources(vec![source]).unwrap();
     let read = |share: Option<Share>| {
         counted.read.store(0, Ordering::Relaxed);
-        collection.records(share, true).for_each(|record| drop(record.unwrap()));
+        collection
+            .records(share, true)
+            .for_each(|record| drop(record.unwrap()));
         counted.read.load(Ordering::Relaxed)
     };
     let whole = read(None);
     let shares = [0, 1, 2].map(|number| read(Some(Share { number, of: 3 })));
     assert_eq!(shares.iter().sum::<u64>(), whole, "nothing is read twice");
-    assert!(shares.iter().all(|share| (1..whole * 45 / 100).contains(share)), "{shares:?} of {whole}");
+    assert!(
+        shares
+            .iter()
+            .all(|share| (1..whole * 45 / 100).contains(share)),
+        "{shares:?} of {whole}"
+    );
 }
 
 #[test]
 fn memory_does_not_follow_what_a_file_announces() {
     // A page header that announces a gibibyte, and a footer of four.
-    let (footer, _) = in_memory("a.parquet", [b"PAR1".as_slice(), &[0; 8], &u32::MAX.to_le_bytes(), b"PAR1"].concat());
-    let message = Collection::of_sources(vec![footer]).err().unwrap().to_string();
-    assert!(message.contains("asks for 4,294,967,295 bytes"), "{message}");
+    let (footer, _) = in_memory(
+        "a.parquet",
+        [
+            b"PAR1".as_slice(),
+            &[0; 8],
+            &u32::MAX.to_le_bytes(),
+            b"PAR1",
+        ]
+        .concat(),
+    );
+    let message = Collection::of_sources(vec![footer])
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        message.contains("asks for 4,294,967,295 bytes"),
+        "{message}"
+    );
 }
 
 /// Reads what can be read of damaged bytes: an error is fine, a panic is not.
@@ -180,7 +241,12 @@ fn survives(name: &str, bytes: Vec<u8>) -> Result<usize, RecordsError> {
 
 #[test]
 fn a_file_cut_anywhere_is_an_error() {
-    for name in ["datasets.parquet", "pages.parquet", "polars.parquet", "prefixes.parquet"] {
+    for name in [
+        "datasets.parquet",
+        "pages.parquet",
+        "polars.parquet",
+        "prefixes.parquet",
+    ] {
         let whole = fs::read(golden(name)).unwrap();
         for length in 0..whole.len() {
             let error = survives(name, whole[..length].to_vec()).unwrap_err();

@@ -156,12 +156,9 @@ fn source(path: &Path) -> Result<DataSource, InitError> {
         if kiln_run::RunDir::open(path).is_ok() {
             return Err(InitError::Run { path: path.into() });
         }
-        return Ok(DataSource::Folder(text.into()));
     }
-    if path.exists() {
-        return Ok(DataSource::Csv(text.into()));
-    }
-    Err(InitError::Missing { path: path.into() })
+    let source = dataset::source_of(path, text);
+    source.ok_or_else(|| InitError::Missing { path: path.into() })
 }
 
 /// What a recipe for these images is called.

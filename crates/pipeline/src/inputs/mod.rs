@@ -11,6 +11,7 @@ mod input;
 mod known;
 mod labeled;
 mod pattern;
+mod records;
 mod shard;
 mod source;
 mod stdin;

@@ -75,10 +75,7 @@ impl Codec {
         let bound = |per_byte: usize| {
             let most = packed.len().saturating_mul(per_byte);
             if length > most {
-                return Err(format!(
-                    "{} bytes cannot hold {length}",
-                    packed.len()
-                ));
+                return Err(format!("{} bytes cannot hold {length}", packed.len()));
             }
             Ok(())
         };
@@ -90,10 +87,15 @@ impl Codec {
                 if announced != length {
                     return Err(format!("expected {length} bytes, found {announced}"));
                 }
-                snap::raw::Decoder::new().decompress_vec(packed).map_err(text)
+                snap::raw::Decoder::new()
+                    .decompress_vec(packed)
+                    .map_err(text)
             }
             Self::Gzip => stream(flate2::read::MultiGzDecoder::new(packed), length),
-            Self::Brotli => stream(brotli_decompressor::Decompressor::new(packed, 1 << 16), length),
+            Self::Brotli => stream(
+                brotli_decompressor::Decompressor::new(packed, 1 << 16),
+                length,
+            ),
             Self::Zstd => zstd(packed, length),
             Self::Lz4Raw => {
                 bound(255)?;
@@ -138,7 +140,13 @@ fn hadoop(mut packed: &[u8], length: usize) -> Option<Vec<u8>> {
     let mut unpacked = Vec::new();
     while !packed.is_empty() {
         let (header, rest) = packed.split_at_checked(8)?;
-        let number = |at: usize| header.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+        let number = |at: usize| {
+            header
+                .get(at..at + 4)?
+                .try_into()
+                .ok()
+                .map(u32::from_be_bytes)
+        };
         let (of_block, of_packed) = (number(0)? as usize, number(4)? as usize);
         let (block, rest) = rest.split_at_checked(of_packed)?;
         if of_block > length - unpacked.len() {
@@ -156,12 +164,21 @@ mod tests {
 
     #[test]
     fn lengths_that_cannot_be_take_no_memory() {
-        for codec in [Codec::Snappy, Codec::Lz4, Codec::Lz4Raw, Codec::Zstd, Codec::Gzip, Codec::Brotli] {
+        for codec in [
+            Codec::Snappy,
+            Codec::Lz4,
+            Codec::Lz4Raw,
+            Codec::Zstd,
+            Codec::Gzip,
+            Codec::Brotli,
+        ] {
             for packed in [&[][..], &[0; 8], &[0xFF; 40]] {
                 let error = codec.unpack(packed, 1 << 29).unwrap_err().to_string();
                 assert!(error.contains("cannot be unpacked"), "{error}");
             }
-            let error = codec.unpack(&[1, 2, 3], (MAX_PAGE + 1) as usize).unwrap_err();
+            let error = codec
+                .unpack(&[1, 2, 3], (MAX_PAGE + 1) as usize)
+                .unwrap_err();
             assert!(matches!(error, Problem::Memory(_)), "{error}");
         }
     }

@@ -201,12 +201,17 @@ impl Column {
         while self.page.as_ref().is_none_or(|page| page.left == 0) {
             self.page = self.next_page()?;
         }
-        let page = self.page.as_mut().ok_or(Problem::Damaged("a column has no page"))?;
+        let page = self
+            .page
+            .as_mut()
+            .ok_or(Problem::Damaged("a column has no page"))?;
         page.left -= 1;
         if let Some(levels) = &mut page.levels {
             let level = levels.next(&page.bytes)?;
             if level > self.chunk.max_definition.into() {
-                return Err(Problem::Damaged("a page has a level beyond those of its column"));
+                return Err(Problem::Damaged(
+                    "a page has a level beyond those of its column",
+                ));
             }
             if level < self.chunk.max_definition.into() {
                 return Ok(Value::Null);
@@ -251,7 +256,9 @@ impl Column {
                 let mut rest = bytes.as_slice();
                 let levels = if self.chunk.max_definition > 0 {
                     if header.level_encoding != RLE {
-                        return Err(Problem::Unsupported("the old encoding of levels in bits".into()));
+                        return Err(Problem::Unsupported(
+                            "the old encoding of levels in bits".into(),
+                        ));
                     }
                     let levels = take_prefixed(&mut rest)?;
                     let end = bytes.len() - rest.len();
@@ -339,7 +346,9 @@ impl Column {
     fn unpack(&self, packed: Vec<u8>, length: u64) -> Result<Vec<u8>, Problem> {
         match self.chunk.codec {
             Codec::Uncompressed if packed.len() as u64 == length => Ok(packed),
-            Codec::Uncompressed => Err(Problem::Damaged("a page has not the length that it announces")),
+            Codec::Uncompressed => Err(Problem::Damaged(
+                "a page has not the length that it announces",
+            )),
             codec => codec.unpack(&packed, length as usize),
         }
     }
@@ -450,9 +459,9 @@ impl Page {
             Values::Indices(indices) => {
                 let index = indices.next(bytes)?;
                 let dictionary = dictionary.ok_or(Problem::Damaged("a page has no dictionary"))?;
-                let found = dictionary
-                    .get(index)
-                    .ok_or(Problem::Damaged("a page has an index beyond its dictionary"))?;
+                let found = dictionary.get(index).ok_or(Problem::Damaged(
+                    "a page has an index beyond its dictionary",
+                ))?;
                 Ok(value(found, physical))
             }
             Values::Delta(delta) => {
@@ -481,7 +490,9 @@ impl Page {
                 let mut rest = bytes.get(*at..).unwrap_or_default();
                 let found = take(&mut rest, added)?;
                 if kept > last.len() {
-                    return Err(Problem::Damaged("a page has a prefix longer than the value before"));
+                    return Err(Problem::Damaged(
+                        "a page has a prefix longer than the value before",
+                    ));
                 }
                 if kept as u64 + added as u64 > MAX_PAGE {
                     return Err(Problem::Memory(kept as u64 + added as u64));

@@ -189,7 +189,9 @@ impl Delta {
             }
             let width = *page.get(self.widths + self.miniblock as usize).ok_or(CUT)?;
             if width > 64 {
-                return Err(Problem::Damaged("a page has differences of more than 64 bits"));
+                return Err(Problem::Damaged(
+                    "a page has differences of more than 64 bits",
+                ));
             }
             self.width = width.into();
             self.bit = self.at as u64 * 8;
@@ -201,10 +203,7 @@ impl Delta {
         let difference = bits(page, self.bit, self.width)? as i64;
         self.bit += u64::from(self.width);
         self.in_miniblock -= 1;
-        self.value = self
-            .value
-            .wrapping_add(self.min)
-            .wrapping_add(difference);
+        self.value = self.value.wrapping_add(self.min).wrapping_add(difference);
         Ok(self.value)
     }
 

@@ -196,7 +196,9 @@ impl Features {
     fn classes(&self, column: &str) -> Option<Vec<String>> {
         let names = self.0.get(column)?.get("names")?.as_array()?;
         let names = names.iter().map(|name| name.as_str().map(str::to_owned));
-        names.collect::<Option<Vec<String>>>().filter(|names| !names.is_empty())
+        names
+            .collect::<Option<Vec<String>>>()
+            .filter(|names| !names.is_empty())
     }
 }
 
@@ -207,25 +209,26 @@ fn names(columns: &[Leaf]) -> Vec<String> {
 /// The column of images: one that `datasets` calls an image, a struct with `bytes`, or binary data that is no text.
 fn image_column(columns: &[Leaf], features: &Features) -> Result<usize, Problem> {
     let is_bytes = |leaf: &Leaf| leaf.physical == Physical::Bytes && !leaf.is_repeated;
-    let is_struct = |leaf: &Leaf| {
-        leaf.path.len() == 2 && leaf.path[1] == "bytes" && is_bytes(leaf)
-    };
+    let is_struct = |leaf: &Leaf| leaf.path.len() == 2 && leaf.path[1] == "bytes" && is_bytes(leaf);
     let is_binary = |leaf: &Leaf| leaf.path.len() == 1 && is_bytes(leaf) && !leaf.is_text;
     let candidates = |wanted: &dyn Fn(&Leaf) -> bool| -> Vec<usize> {
         let all = columns.iter().enumerate();
-        all.filter(|(_, leaf)| wanted(leaf)).map(|(at, _)| at).collect()
+        all.filter(|(_, leaf)| wanted(leaf))
+            .map(|(at, _)| at)
+            .collect()
     };
     let ways: [&dyn Fn(&Leaf) -> bool; 3] = [
-        &|leaf| {
-            features.is(&leaf.path[0], "Image") && (is_struct(leaf) || is_binary(leaf))
-        },
+        &|leaf| features.is(&leaf.path[0], "Image") && (is_struct(leaf) || is_binary(leaf)),
         &is_struct,
         &is_binary,
     ];
     for way in ways {
         let found = candidates(way);
         let by_name = |name: &&str| found.iter().find(|&&at| columns[at].path[0] == **name);
-        match (IMAGES.iter().find_map(|name| by_name(&name)), found.as_slice()) {
+        match (
+            IMAGES.iter().find_map(|name| by_name(&name)),
+            found.as_slice(),
+        ) {
             (Some(&at), _) | (None, &[at]) => return Ok(at),
             (None, []) => (),
             (None, _) => {
@@ -236,9 +239,10 @@ fn image_column(columns: &[Leaf], features: &Features) -> Result<usize, Problem>
             }
         }
     }
-    if let Some(leaf) = columns.iter().find(|leaf| {
-        leaf.is_repeated && IMAGES.contains(&leaf.path[0].as_str())
-    }) {
+    if let Some(leaf) = columns
+        .iter()
+        .find(|leaf| leaf.is_repeated && IMAGES.contains(&leaf.path[0].as_str()))
+    {
         return Err(Problem::Column {
             column: leaf.path[0].clone(),
             found: "several images for a row".into(),

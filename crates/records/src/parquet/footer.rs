@@ -116,12 +116,21 @@ impl Footer {
             Ok(true)
         })?;
         let columns = leaves(&elements)?;
-        if groups.iter().any(|group| group.chunks.len() != columns.len()) {
-            return Err(Problem::Damaged("a row group has not the columns of the schema"));
+        if groups
+            .iter()
+            .any(|group| group.chunks.len() != columns.len())
+        {
+            return Err(Problem::Damaged(
+                "a row group has not the columns of the schema",
+            ));
         }
-        let rows = groups.iter().try_fold(0_u64, |sum, group| sum.checked_add(group.rows));
+        let rows = groups
+            .iter()
+            .try_fold(0_u64, |sum, group| sum.checked_add(group.rows));
         if rows.is_none_or(|rows| i64::try_from(rows).is_err()) {
-            return Err(Problem::Damaged("it announces more rows than any format has"));
+            return Err(Problem::Damaged(
+                "it announces more rows than any format has",
+            ));
         }
         Ok(Self {
             columns,

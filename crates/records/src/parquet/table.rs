@@ -130,12 +130,22 @@ mod tests {
         let length = bytes.len() as u64;
         let source = Source::new(Path::new("t"), length, Arc::new(Memory(bytes)));
         let table = ParquetTable::of(source).unwrap();
-        assert_eq!(table.columns().collect::<Vec<_>>(), ["index", "path", "p_a"]);
+        assert_eq!(
+            table.columns().collect::<Vec<_>>(),
+            ["index", "path", "p_a"]
+        );
         assert_eq!(table.row_count(), 400);
         for (at, row) in (0..).zip(table) {
-            let path = if at % 3 == 0 { None } else { text(&format!("{at}.png")) };
+            let path = if at % 3 == 0 {
+                None
+            } else {
+                text(&format!("{at}.png"))
+            };
             let path = path.map_or(Cell::Null, Cell::Text);
-            assert_eq!(row.unwrap(), [Cell::Integer(at), path, Cell::Float(at as f32 / 7.0)]);
+            assert_eq!(
+                row.unwrap(),
+                [Cell::Integer(at), path, Cell::Float(at as f32 / 7.0)]
+            );
         }
     }
 }

@@ -57,8 +57,14 @@ impl ColumnValues {
     /// The bytes of a page: levels of what may be null, and values one after another.
     fn page(&self) -> Vec<u8> {
         match self {
-            Self::Integer(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            Self::Float(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::Integer(values) => values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
+            Self::Float(values) => values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
             Self::Text(values) => {
                 let levels = levels(values.iter().map(Option::is_some));
                 let mut page = (levels.len() as u32).to_le_bytes().to_vec();
