@@ -143,6 +143,12 @@ fn pipeline(hint: &Hint) -> String {
                 .into()
         }
         Hint::EndIn { endings } => format!("end its name in {}", endings.join(" or ")),
+        Hint::Lines => {
+            "write .csv or .jsonl, which can be resumed; `kiln merge` makes a Parquet file of it".into()
+        }
+        Hint::FinishShard => "complete it with --resume, with the same images and model".into(),
+        Hint::AddShards => "name the files of these shards too".into(),
+        Hint::LeaveOutFile => "name one file for each shard of one job".into(),
         Hint::StartOver => "write to another file, or leave out --resume to start over".into(),
         Hint::RemoveLine => {
             "remove the line and all below it, or leave out --resume to start over".into()

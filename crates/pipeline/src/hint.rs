@@ -97,6 +97,14 @@ pub enum Hint {
     },
     /// Write to another file, or start over in place of resuming.
     StartOver,
+    /// Write lines, which can be resumed, and make a Parquet file of them afterwards.
+    Lines,
+    /// Resume the shard, so that it is whole.
+    FinishShard,
+    /// Name the files of the other shards too.
+    AddShards,
+    /// Name one file for each shard.
+    LeaveOutFile,
     /// Remove the line and all below it, or start over in place of resuming.
     RemoveLine,
     /// Resume with the same images in the same order.

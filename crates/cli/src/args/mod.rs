@@ -16,8 +16,8 @@ pub use recipe::{RecipeArgs, TrainingArgs, is_slow, open_quietly, recipe_text};
 
 use crate::commands::{
     BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EmbedArgs,
-    EvalArgs, ExplainArgs, ExportArgs, FetchArgs, InitArgs, ManArgs, PredictArgs, ProbeArgs,
-    QuantizeArgs, ReportArgs, RunArgs, SummaryArgs, SweepArgs, TrainArgs, VerifyArgs,
+    EvalArgs, ExplainArgs, ExportArgs, FetchArgs, InitArgs, ManArgs, MergeArgs, PredictArgs,
+    ProbeArgs, QuantizeArgs, ReportArgs, RunArgs, SummaryArgs, SweepArgs, TrainArgs, VerifyArgs,
 };
 
 /// Train image classifiers, export them as ONNX, and run them.
@@ -77,6 +77,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Classify images
     Predict(PredictArgs),
+    /// Put the predictions of all shards together, with the figures of the whole
+    Merge(MergeArgs),
     /// Show where a model looks: what covering parts of an image does to a class
     Explain(ExplainArgs),
     /// Write the feature vectors of images, for NumPy

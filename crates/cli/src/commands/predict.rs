@@ -179,6 +179,9 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let Some(summary) = classified? else {
         return Ok(Outcome::Interrupted);
     };
+    if let Some(rows) = &mut output.rows {
+        rows.complete(summary.failed)?;
+    }
     if let Some(path) = path {
         written(path, summary.images + resumed, terminal);
     }

@@ -8,6 +8,7 @@ mod calibration;
 mod findings;
 mod idx;
 mod input;
+mod job;
 mod known;
 mod labeled;
 mod pattern;

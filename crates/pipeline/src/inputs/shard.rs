@@ -13,6 +13,11 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// Returns i, from 1, and n.
+    pub const fn numbers(self) -> (u64, u64) {
+        (self.number, self.of)
+    }
+
     /// Returns whether the image at this place, from 0, is in it.
     pub const fn has(self, index: u64) -> bool {
         index % self.of == self.number - 1
