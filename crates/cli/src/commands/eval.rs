@@ -27,7 +27,7 @@ pub struct EvalArgs {
     model: PathBuf,
     /// Dataset: mnist:test, mnist:train, a folder of images for each class, a glob pattern of
     /// images in such folders, a CSV file with the columns path and label, or labels of several classes
-    /// with `|` between them (`-` for standard input), or an IDX file of images beside that of its labels [default: a run's test images]
+    /// with `|` between them (`-` for standard input), or Parquet, tar, CIFAR's or IDX files: one, a pattern, or a folder of them [default: a run's test images]
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
     #[command(flatten)]

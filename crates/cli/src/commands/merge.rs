@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use kiln_pipeline::evaluate::{Figures, FiguresOptions};
-use kiln_pipeline::predictions::{MergeRequest, Merged, Origin, merge};
+use kiln_pipeline::predictions::{Figures, FiguresOptions, MergeRequest, Merged, Origin, merge};
 use kiln_util::counted;
 
 use super::eval;

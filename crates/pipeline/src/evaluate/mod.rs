@@ -4,26 +4,24 @@
 
 mod any;
 mod classify;
-mod figures;
 mod several;
 
 use std::borrow::Cow;
 
-use kiln_inference::{Classified, Model, OutputKind, StreamOptions, StreamSummary};
-use kiln_metrics::{Evaluation, Evaluator, ScoreKind};
+use kiln_inference::{Classified, Model, StreamOptions, StreamSummary};
+use kiln_metrics::{Evaluation, Evaluator};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::inputs::{Input, Inputs, InputsError};
-use crate::predictions::{PredictionsError, Row};
+pub use crate::predictions::Mistake;
+pub(crate) use crate::predictions::score_kind;
+use crate::predictions::{FiguresOptions, OneTally, Row, Scoring};
 use crate::runtime::RuntimeRecord;
 pub use any::{AnyEvaluated, AnyRecord, AnyTally};
 pub use classify::classify;
 pub(crate) use classify::{SkippedImages, check_label, run_through};
-pub(crate) use figures::FiguresTally;
-use figures::OneTally;
-pub use figures::{Figures, FiguresOptions, Scoring};
 pub use several::{SeveralEvaluated, SeveralRecord, SeveralTally};
 
 /// How a model is evaluated.
@@ -54,22 +52,6 @@ pub struct Evaluated {
     pub summary: StreamSummary,
     /// Number of images that had their predictions already.
     pub resumed: u64,
-}
-
-/// An image whose predicted class is not its own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Mistake {
-    /// Place of the image among all images of the source, from 0.
-    pub index: u64,
-    /// The path of its file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// Its class.
-    pub label: String,
-    /// The predicted class.
-    pub predicted: String,
-    /// The probability of the predicted class, 0 to 1.
-    pub probability: f32,
 }
 
 impl Evaluated {
@@ -255,31 +237,9 @@ impl Evaluated {
     }
 }
 
-/// The number of the class that an image's line of predictions names.
-fn label_of(index: u64, name: &str, classes: &[String]) -> Result<u32> {
-    let label = classes.iter().position(|class| class == name);
-    let unknown = || PredictionsError::Label {
-        index,
-        label: name.into(),
-    };
-    Ok(label.ok_or_else(unknown)? as u32)
-}
-
 /// An evaluator for a model, which decides between two classes with one score by its threshold.
 pub(crate) fn evaluator(model: &Model) -> Result<Evaluator> {
     Scoring::of(model).evaluator(model.labels())
-}
-
-/// What a model's scores are to the metrics.
-pub(crate) fn score_kind(model: &Model) -> ScoreKind {
-    match model.output_kind() {
-        OutputKind::Logits | OutputKind::LogProbabilities => ScoreKind::Logits,
-        OutputKind::Probabilities if model.spec().scores.is_quantized => {
-            ScoreKind::RoundedProbabilities
-        }
-        OutputKind::Probabilities => ScoreKind::Probabilities,
-        OutputKind::Sigmoid | OutputKind::SigmoidLogits => ScoreKind::Independent,
-    }
 }
 
 /// What metrics are computed from: the scores, but the probabilities where each class has one by itself.

@@ -6,12 +6,11 @@ use kiln_inference::{Classified, Model, StreamOptions, StreamSummary};
 use kiln_metrics::{SeveralEvaluation, SeveralEvaluator};
 use serde::{Deserialize, Serialize};
 
-use super::figures::several_row;
 use super::{Throughput, classify};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::inputs::{Input, Inputs, InputsError};
-use crate::predictions::Row;
+use crate::predictions::{Row, several_row};
 use crate::runtime::RuntimeRecord;
 
 /// What a model achieved on images that have any number of classes.

@@ -94,7 +94,7 @@ impl Sizes {
 pub fn survey(path: &Path, context: &Context<'_>) -> Result<Survey> {
     let source = source(path)?;
     let Some(listings) = dataset::listings(&source, context)? else {
-        return Err(InitError::Missing { path: path.into() }.into());
+        return Err(InitError::ReadWhole { path: path.into() }.into());
     };
     dataset::tell_skipped(source.as_str(), &listings.skipped, context);
     dataset::tell_repeated(&listings.train, context);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use kiln_util::first_few;
 use serde::Serialize;
 
+use super::figures::{Figures, FiguresOptions, FiguresTally};
 use super::file::PredictionsFile;
 use super::origin::{Finished, Origin};
 use super::reader::Reader;
@@ -15,7 +16,6 @@ use super::writer::Format;
 use crate::context::Context;
 use crate::error::predictions::{MergeError, PredictionsError};
 use crate::error::{Error, Result};
-use crate::evaluate::{Figures, FiguresOptions, FiguresTally};
 use crate::inputs::Shard;
 
 /// Most images that a message names.
@@ -47,12 +47,9 @@ pub struct Merged {
     pub data: Vec<String>,
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// The figures of the whole, where images have labels.
-    pub figures: Option<MergedFigures>,
+    /// The figures of the whole, where images have labels: those of an evaluation in one go, to the last bit.
+    pub figures: Option<Figures>,
 }
-
-/// The figures of the whole: those of an evaluation in one go, to the last bit.
-pub type MergedFigures = Figures;
 
 /// What was merged, as it is written.
 #[derive(Debug, Serialize)]
@@ -62,7 +59,7 @@ pub struct MergedRecord<'a> {
     skipped: u64,
     data: &'a [String],
     #[serde(flatten)]
-    figures: Option<&'a MergedFigures>,
+    figures: Option<&'a Figures>,
 }
 
 impl Merged {

@@ -1,5 +1,6 @@
 //! The prediction for each image, line by line: written as it is known, read again, resumed, and merged.
 
+mod figures;
 mod file;
 mod merge;
 mod origin;
@@ -10,8 +11,10 @@ mod table;
 mod writer;
 
 pub use crate::error::predictions::{MergeError, PredictionsError};
+pub use figures::{Figures, FiguresOptions, Mistake, Scoring};
+pub(crate) use figures::{OneTally, score_kind, several_row};
 pub use file::PredictionsFile;
-pub use merge::{MergeRequest, Merged, MergedFigures, MergedRecord, merge};
+pub use merge::{MergeRequest, Merged, MergedRecord, merge};
 pub use origin::{Finished, Origin};
 pub use resume::resume;
 pub use row::{Columns, Prediction, Row, read};

@@ -8,10 +8,10 @@ use kiln_util::{Hex, write_atomically};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::figures::Scoring;
 use super::row::Columns;
 use crate::error::Result;
 use crate::error::predictions::PredictionsError;
-use crate::evaluate::Scoring;
 use crate::inputs::{Inputs, Shard, quoted};
 
 /// What predictions come from. They are resumed only if it is the same.

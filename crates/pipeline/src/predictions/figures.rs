@@ -1,15 +1,31 @@
 //! Figures computed from rows of predictions: what an evaluation counts, without a model.
 
-use kiln_inference::Model;
+use kiln_inference::{Model, OutputKind};
 use kiln_metrics::{
     Evaluation, Evaluator, MostConfident, ScoreKind, SeveralEvaluation, SeveralEvaluator,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Mistake, label_of, score_kind};
+use super::row::Row;
 use crate::error::Result;
+use crate::error::predictions::PredictionsError;
 use crate::inputs::SEPARATOR;
-use crate::predictions::Row;
+
+/// An image whose predicted class is not its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mistake {
+    /// Place of the image among all images of the source, from 0.
+    pub index: u64,
+    /// The path of its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Its class.
+    pub label: String,
+    /// The predicted class.
+    pub predicted: String,
+    /// The probability of the predicted class, 0 to 1.
+    pub probability: f32,
+}
 
 /// What of a model decides how its scores become figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,12 +50,12 @@ impl Scoring {
     }
 
     /// Returns what scores are.
-    pub(super) const fn kind(&self) -> ScoreKind {
+    const fn kind(&self) -> ScoreKind {
         self.kind
     }
 
     /// An evaluator, which decides between two classes with one score by its threshold.
-    pub(super) fn evaluator(&self, classes: &[String]) -> Result<Evaluator> {
+    pub(crate) fn evaluator(&self, classes: &[String]) -> Result<Evaluator> {
         let evaluator = Evaluator::new(classes.to_vec())?;
         Ok(match self.thresholds.as_slice() {
             [threshold] if !self.several => evaluator.with_threshold(*threshold)?,
@@ -127,7 +143,7 @@ impl FiguresTally {
 }
 
 /// Counts a row of an image that has any number of classes.
-pub(super) fn several_row(
+pub(crate) fn several_row(
     evaluator: &mut SeveralEvaluator,
     classes: &[String],
     row: &Row<'_>,
@@ -140,7 +156,7 @@ pub(super) fn several_row(
 }
 
 /// Figures of images with one class each.
-pub(super) struct OneTally {
+pub(crate) struct OneTally {
     classes: Vec<String>,
     scoring: Scoring,
     evaluator: Evaluator,
@@ -204,5 +220,27 @@ impl OneTally {
     pub fn finish(self) -> Result<(Evaluation, Vec<Mistake>, u64)> {
         let wrong = self.mistakes.seen();
         Ok((self.evaluator.finish()?, self.mistakes.into_sorted(), wrong))
+    }
+}
+
+/// The number of the class that an image's line of predictions names.
+fn label_of(index: u64, name: &str, classes: &[String]) -> Result<u32> {
+    let label = classes.iter().position(|class| class == name);
+    let unknown = || PredictionsError::Label {
+        index,
+        label: name.into(),
+    };
+    Ok(label.ok_or_else(unknown)? as u32)
+}
+
+/// What a model's scores are to the metrics.
+pub(crate) fn score_kind(model: &Model) -> ScoreKind {
+    match model.output_kind() {
+        OutputKind::Logits | OutputKind::LogProbabilities => ScoreKind::Logits,
+        OutputKind::Probabilities if model.spec().scores.is_quantized => {
+            ScoreKind::RoundedProbabilities
+        }
+        OutputKind::Probabilities => ScoreKind::Probabilities,
+        OutputKind::Sigmoid | OutputKind::SigmoidLogits => ScoreKind::Independent,
     }
 }
