@@ -74,10 +74,10 @@ pub struct RecordFiles {
 
 impl RecordFiles {
     /// Returns whether a path, a pattern or a folder names such files. A folder does if it holds some, in folders within
-    /// folders too, before any image.
+    /// folders too, and no image.
     pub fn is(path: &Path) -> bool {
         if path.is_dir() {
-            return holds_records(path, MAX_DEPTH) == Some(true);
+            return holds_records(path, MAX_DEPTH) == Held::Records;
         }
         if path.exists() {
             return Format::of(path).is_some();
@@ -188,24 +188,41 @@ fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Whether files of many images come before any image; none where there is neither.
-fn holds_records(folder: &Path, depth: usize) -> Option<bool> {
-    let entries = entries(folder).ok()?;
+/// Whether there is an image below a folder, or else a file of many: an archive beside the class folders that it was
+/// unpacked to is no dataset.
+fn holds_records(folder: &Path, depth: usize) -> Held {
+    let Ok(entries) = entries(folder) else {
+        return Held::Nothing;
+    };
     let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) =
         entries.into_iter().partition(|path| path.is_dir());
-    // A folder of images may hold many.
+    let mut held = Held::Nothing;
     for file in &files {
         if is_image_name(file) {
-            return Some(false);
+            return Held::Images;
         }
-        if is_data(file).is_some() {
-            return Some(true);
+        if held == Held::Nothing && is_data(file).is_some() {
+            held = Held::Records;
         }
     }
-    let deeper = depth.checked_sub(1)?;
-    folders
-        .iter()
-        .find_map(|folder| holds_records(folder, deeper))
+    let Some(deeper) = depth.checked_sub(1) else {
+        return held;
+    };
+    for folder in folders {
+        held = held.max(holds_records(&folder, deeper));
+        if held == Held::Images {
+            break;
+        }
+    }
+    held
+}
+
+/// What lies below a folder; what is more counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    Nothing,
+    Records,
+    Images,
 }
 
 /// The format of a file in a folder. Labels beside IDX files of images are none.
@@ -369,5 +386,7 @@ mod tests {
         fs::create_dir(folder.path().join("dog")).unwrap();
         fs::write(folder.path().join("dog/x.parquet"), "").unwrap();
         assert!(!RecordFiles::is(folder.path()));
+        fs::write(folder.path().join("animals.tar"), "").unwrap();
+        assert!(!RecordFiles::is(folder.path()), "what it was unpacked from");
     }
 }
