@@ -183,11 +183,9 @@ fn damaged_and_unlabeled_files_are_one_error() {
     assert!(message.contains("found none"), "{message}");
     // A row without an image is an image that cannot be read.
     let missing = format!("{golden}/none-1.parquet");
-    let message = error(
-        &mut kiln(&["predict", &model(), &missing, "--csv", "--quiet"])
-            .arg("--predictions")
-            .arg(path(folder.path(), "p.csv")),
-    );
+    let predictions = path(folder.path(), "p.csv");
+    let predict = ["predict", &model(), &missing, "--predictions", &predictions];
+    let message = error(&mut kiln(&predict));
     assert!(message.contains("no bytes of an image"), "{message}");
 }
 

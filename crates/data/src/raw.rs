@@ -68,16 +68,12 @@ pub fn raw_subsets(files: &RecordFiles) -> Result<RawSubsets, DataError> {
 
 /// Values of labels and the names of their classes, in order.
 fn class_values(raw: &Raw) -> Vec<(u8, String)> {
-    match &raw.names {
-        Some(names) => (0..).zip(names.iter().cloned()).collect(),
-        None => {
-            let values: BTreeSet<u8> = raw.labels.iter().copied().collect();
-            values
-                .into_iter()
-                .map(|value| (value, value.to_string()))
-                .collect()
-        }
+    if let Some(names) = &raw.names {
+        return (0..).zip(names.iter().cloned()).collect();
     }
+    let values: BTreeSet<u8> = raw.labels.iter().copied().collect();
+    let named = values.into_iter().map(|value| (value, value.to_string()));
+    named.collect()
 }
 
 fn dataset(

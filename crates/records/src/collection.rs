@@ -87,7 +87,7 @@ impl Collection {
                 parts: Arc::new(sources.into_iter().map(Part::Tar).collect()),
             });
         }
-        let files = sources.into_iter().map(ParquetFile::open);
+        let files = sources.iter().map(ParquetFile::open);
         let files = files.collect::<Result<Vec<_>, _>>()?;
         if let Some((first, rest)) = files.split_first() {
             for file in rest {
@@ -271,20 +271,21 @@ pub struct Records {
 }
 
 enum Open {
-    Rows(Rows),
-    Samples(Samples),
+    Rows(Box<Rows>),
+    Samples(Box<Samples>),
 }
 
 impl Records {
     /// Opens the next row group of the share, or the next tar file; false after the last.
     fn advance(&mut self) -> Result<bool, RecordsError> {
+        self.open = None;
         loop {
             let Some(part) = self.collection.parts.get(self.part) else {
                 return Ok(false);
             };
             match part {
                 Part::Tar(source) => {
-                    self.open = Some(Open::Samples(Samples::new(source.clone())));
+                    self.open = Some(Open::Samples(Box::new(Samples::new(source.clone()))));
                     self.part += 1;
                     return Ok(true);
                 }
@@ -303,7 +304,7 @@ impl Records {
                     if is_ours {
                         let opened = file.rows(group, first, self.with_images);
                         let opened = opened.map_err(|problem| problem.of(file.source().path()))?;
-                        self.open = Some(Open::Rows(opened));
+                        self.open = Some(Open::Rows(Box::new(opened)));
                         return Ok(true);
                     }
                     self.index += rows;

@@ -21,7 +21,7 @@ const MAX_PATTERNS: usize = 1 << 20;
 pub enum Format {
     /// Parquet with a column of images.
     Parquet,
-    /// Tar files as WebDataset has them.
+    /// Tar files as webdataset has them.
     Tar,
     /// CIFAR's binary files.
     Cifar,

@@ -1,4 +1,4 @@
-//! Images in files of many: Parquet as Hugging Face writes it, tar files as WebDataset has them, CIFAR's binary files and
+//! Images in files of many: Parquet as Hugging Face writes it, tar files as webdataset has them, CIFAR's binary files and
 //! IDX.
 //!
 //! [`RecordFiles::find`] finds the files that a path, a pattern or a folder names. Parquet and tar files are a

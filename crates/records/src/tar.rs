@@ -1,4 +1,4 @@
-//! Tar files as WebDataset has them: files whose names differ in what follows the first dot are one sample, and
+//! Tar files as webdataset has them: files whose names differ in what follows the first dot are one sample, and
 //! stand one after another: `0001.jpg`, `0001.cls`.
 //!
 //! Images are not read here but found, so that going past one costs its header.
@@ -184,20 +184,19 @@ impl Samples {
         while !self.is_done {
             match self.sample() {
                 Ok(Some(sample)) if sample.image.is_none() && sample.label.is_none() => (),
-                Ok(Some(sample)) => match self.record(sample) {
-                    Ok(record) => return Some(Ok(record)),
-                    Err(problem) => return self.fail(problem),
-                },
+                Ok(Some(sample)) => {
+                    let record = self.record(sample);
+                    self.is_done = record.is_err();
+                    return Some(record);
+                }
                 Ok(None) => self.is_done = true,
-                Err(problem) => return self.fail(problem),
+                Err(problem) => {
+                    self.is_done = true;
+                    return Some(Err(problem));
+                }
             }
         }
         None
-    }
-
-    fn fail(&mut self, problem: Problem) -> Option<Result<Record, Problem>> {
-        self.is_done = true;
-        Some(Err(problem))
     }
 
     fn sample(&mut self) -> Result<Option<Sample>, Problem> {

@@ -15,8 +15,10 @@ struct Expected {
     /// In base 64.
     images: Vec<String>,
     /// The number of the image and the label of each row.
-    files: BTreeMap<String, Vec<(Option<usize>, Option<String>)>>,
+    files: BTreeMap<String, Vec<Row>>,
 }
+
+type Row = (Option<usize>, Option<String>);
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -50,6 +52,9 @@ fn files_of_other_writers_are_read() {
             let found = record.image.read().ok().map(|bytes| base64(&bytes));
             assert_eq!(found, expected, "{name}, image {at}");
         }
+        let mut all = open(&path).unwrap().records(None, true);
+        all.by_ref().for_each(drop);
+        assert!(all.next().is_none(), "{name} has ended");
         let names: std::collections::BTreeSet<&str> = read
             .iter()
             .map(|(_, record)| record.name.as_str())

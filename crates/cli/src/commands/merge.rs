@@ -83,7 +83,7 @@ pub fn run(args: &MergeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
                 "",
             )?)?,
             Some(Figures::Several(several)) => {
-                terminal.print(&eval::report_several(several, ""))?
+                terminal.print(&eval::report_several(several, ""))?;
             }
             None => (),
         }

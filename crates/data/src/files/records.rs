@@ -43,10 +43,9 @@ fn role_of_file(name: &str) -> Option<SubsetRole> {
         return Some(SubsetRole::Train);
     }
     let words = name.split(|c: char| !c.is_alphabetic());
-    let roles: BTreeSet<Option<SubsetRole>> =
-        words.map(subset_role).filter(Option::is_some).collect();
+    let roles: BTreeSet<SubsetRole> = words.filter_map(subset_role).collect();
     match roles.into_iter().collect::<Vec<_>>()[..] {
-        [role] => role,
+        [role] => Some(role),
         _ => None,
     }
 }
@@ -197,9 +196,12 @@ impl Spool {
     }
 }
 
+/// What messages call an image, and its bytes.
+type NamedBytes = (String, Result<Arc<[u8]>, PreprocessError>);
+
 impl OfRecords {
     /// Reads the images at these places, in ascending order, each with what messages call it.
-    pub fn some(&self, places: &[usize]) -> Vec<(String, Result<Arc<[u8]>, PreprocessError>)> {
+    pub fn some(&self, places: &[usize]) -> Vec<NamedBytes> {
         let read = |record: Result<Record, RecordsError>| {
             let (name, bytes) = match record {
                 Ok(record) => (format!("`{}`", record.name), record.image.read()),
@@ -250,9 +252,7 @@ impl OfRecords {
                 let (index, record) = record.map_err(FilesError::from)?;
                 let place = match (&record.image, decoding) {
                     (Content::Span(span), _) => Place::Span(span.clone()),
-                    // Counting reads few images again, if any.
-                    (_, Decoding::Verify) => Place::Record(self.0.clone(), index),
-                    (Content::Bytes(bytes), _) => {
+                    (Content::Bytes(bytes), Decoding::Keep | Decoding::Defer) => {
                         let add = |spool: &mut Spool| spool.add(Path::new(&record.name), bytes);
                         let added = match &mut spool {
                             Some(spool) => add(spool),
@@ -260,7 +260,10 @@ impl OfRecords {
                         };
                         Place::Span(added.map_err(DataError::Spool)?)
                     }
-                    (Content::Missing | Content::Unread, _) => Place::Record(self.0.clone(), index),
+                    // Counting reads few images again, if any.
+                    (Content::Bytes(_) | Content::Missing | Content::Unread, _) => {
+                        Place::Record(self.0.clone(), index)
+                    }
                 };
                 chunk.push((record, place));
             }

@@ -57,12 +57,11 @@ fn subsets_for(
     if let Some(subsets) = context.files.get(source) {
         return Ok(subsets);
     }
-    let subsets = match place.raw()? {
-        Some(raw) => files::raw(&raw)?,
-        None => {
-            let listings = files::find(&place, context)?;
-            files::subsets(source.as_str(), listings, record, context)?
-        }
+    let subsets = if let Some(raw) = place.raw()? {
+        files::raw(&raw)?
+    } else {
+        let listings = files::find(&place, context)?;
+        files::subsets(source.as_str(), listings, record, context)?
     };
     context.files.insert(source.clone(), subsets.clone());
     Ok(subsets)

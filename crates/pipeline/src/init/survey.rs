@@ -152,10 +152,8 @@ fn source(path: &Path) -> Result<DataSource, InitError> {
     let text = path
         .to_str()
         .ok_or_else(|| InitError::NotUtf8 { path: path.into() })?;
-    if path.is_dir() {
-        if kiln_run::RunDir::open(path).is_ok() {
-            return Err(InitError::Run { path: path.into() });
-        }
+    if path.is_dir() && kiln_run::RunDir::open(path).is_ok() {
+        return Err(InitError::Run { path: path.into() });
     }
     let source = dataset::source_of(path, text);
     source.ok_or_else(|| InitError::Missing { path: path.into() })

@@ -37,9 +37,11 @@ pub(super) fn find_all(arguments: &[std::ffi::OsString]) -> Result<Option<(Sourc
     if paths.is_empty() || !paths.iter().all(|path| RecordFiles::is(path)) {
         return Ok(None);
     }
-    // Of several formats, each is a source of its own.
-    let Ok(files) = RecordFiles::find_all(&paths) else {
-        return Ok(None);
+    let files = match RecordFiles::find_all(&paths) {
+        Ok(files) => files,
+        // Of several formats, each is a source of its own.
+        Err(_) if paths.len() > 1 => return Ok(None),
+        Err(error) => return Err(FilesError::from(error).into()),
     };
     let source = Source::several(paths.iter().map(|path| source(path)));
     Ok(Some((source, files)))

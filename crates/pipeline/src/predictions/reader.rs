@@ -136,14 +136,16 @@ fn of_cells(cells: Vec<Cell>, columns: &Columns) -> Option<Row<'static>> {
     let Some(Cell::Integer(index)) = cells.next() else {
         return None;
     };
-    let mut text = |present: bool| match present {
-        true => match cells.next()? {
+    let mut text = |present: bool| {
+        if !present {
+            return Some(None);
+        }
+        match cells.next()? {
             Cell::Text(text) => Some(Some(Cow::Owned(text))),
             // As an empty field of CSV.
             Cell::Null => Some(Some(Cow::Borrowed(""))),
             Cell::Integer(_) | Cell::Float(_) => None,
-        },
-        false => Some(None),
+        }
     };
     let path = text(columns.path)?;
     let label = text(columns.label)?;

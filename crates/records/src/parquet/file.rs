@@ -37,7 +37,7 @@ pub(crate) struct ParquetFile {
 }
 
 impl ParquetFile {
-    pub fn open(source: Source) -> Result<Self, RecordsError> {
+    pub fn open(source: &Source) -> Result<Self, RecordsError> {
         Self::read(source.clone()).map_err(|problem| problem.of(source.path()))
     }
 
@@ -103,7 +103,8 @@ impl ParquetFile {
     fn class(&self, label: Value<'_>, row: u64) -> Result<Option<String>, Problem> {
         let record = || format!("row {row}");
         match (label, &self.classes) {
-            (Value::Null, _) => Ok(None),
+            // Columns of floats are none of labels; -1 is none in Hugging Face's test sets.
+            (Value::Null | Value::Float(_), _) | (Value::Integer(-1), Some(_)) => Ok(None),
             (Value::Bytes(text), _) => match std::str::from_utf8(text) {
                 Ok(text) => Ok(Some(text.to_owned())),
                 Err(_) => Err(Problem::LabelText {
@@ -111,11 +112,7 @@ impl ParquetFile {
                     found: "not UTF-8".into(),
                 }),
             },
-            // Columns of floats are none of labels.
-            (Value::Float(_), _) => Ok(None),
             (Value::Integer(label), None) => Ok(Some(label.to_string())),
-            // No label, as Hugging Face's test sets have it.
-            (Value::Integer(-1), Some(_)) => Ok(None),
             (Value::Integer(label), Some(classes)) => {
                 let name = usize::try_from(label).ok().and_then(|at| classes.get(at));
                 let range = || Problem::LabelRange {
@@ -224,9 +221,9 @@ fn image_column(columns: &[Leaf], features: &Features) -> Result<usize, Problem>
     ];
     for way in ways {
         let found = candidates(way);
-        let by_name = |name: &&str| found.iter().find(|&&at| columns[at].path[0] == **name);
+        let by_name = |name: &str| found.iter().find(|&&at| columns[at].path[0] == name);
         match (
-            IMAGES.iter().find_map(|name| by_name(&name)),
+            IMAGES.iter().find_map(|name| by_name(name)),
             found.as_slice(),
         ) {
             (Some(&at), _) | (None, &[at]) => return Ok(at),
@@ -258,15 +255,14 @@ fn image_column(columns: &[Leaf], features: &Features) -> Result<usize, Problem>
 /// The column of labels, if there is one: by its name, or the only one that `datasets` calls a class label.
 fn label_column(columns: &[Leaf], features: &Features) -> Result<Option<usize>, Problem> {
     let named = |name: &&str| columns.iter().position(|leaf| leaf.path[0] == **name);
-    let at = match LABELS.iter().find_map(named) {
-        Some(at) => at,
-        None => {
-            let labels = columns.iter().enumerate();
-            let mut labels = labels.filter(|(_, leaf)| features.is(&leaf.path[0], "ClassLabel"));
-            match (labels.next(), labels.next()) {
-                (Some((at, _)), None) => at,
-                _ => return Ok(None),
-            }
+    let at = if let Some(at) = LABELS.iter().find_map(named) {
+        at
+    } else {
+        let labels = columns.iter().enumerate();
+        let mut labels = labels.filter(|(_, leaf)| features.is(&leaf.path[0], "ClassLabel"));
+        match (labels.next(), labels.next()) {
+            (Some((at, _)), None) => at,
+            _ => return Ok(None),
         }
     };
     let leaf = &columns[at];
