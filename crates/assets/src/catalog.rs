@@ -595,8 +595,8 @@ mod tests {
         let message = Asset::named("cifar").unwrap_err().to_string();
         assert_eq!(
             message,
-            "expected an asset, one of mnist, vgg16, onnxruntime, efficientnet-lite0, mobilenet-v2, \
-             squeezenet, imagenet-labels, found `cifar`"
+            "expected an asset, one of mnist, fashion-mnist, vgg16, onnxruntime, efficientnet-lite0, \
+             mobilenet-v2, squeezenet, imagenet-labels, found `cifar`"
         );
     }
 }
