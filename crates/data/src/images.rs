@@ -10,6 +10,7 @@ use kiln_model::Preprocessing;
 use kiln_preprocess::{
     ImageBytes, Orientation, Pixels, PreprocessError, Preprocessor, RawImage, Transform,
 };
+use kiln_records::{Collection, Content, Record, Span};
 use kiln_util::Hex;
 use sha2::{Digest, Sha256};
 
@@ -257,10 +258,22 @@ pub(crate) struct ImageFiles {
     memory: Option<ImageMemory>,
 }
 
+/// Where the bytes of an image are.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// In the file of its path.
+    File,
+    /// In a part of a file.
+    Span(Span),
+    /// With others in compressed pages, by its number: for what is read again rarely.
+    Record(Collection, u64),
+}
+
 /// One file.
 pub(crate) struct ImageFile {
-    /// Relative to the root.
+    /// Relative to the root; of a record what it is called.
     path: PathBuf,
+    place: Place,
     sha256: [u8; 32],
     kept: Mutex<Option<Kept>>,
     /// Whether it has colors, where it was decoded.
@@ -276,6 +289,7 @@ impl ImageFile {
         })?;
         Ok(Self {
             path: path.into(),
+            place: Place::File,
             sha256: Sha256::digest(&bytes).into(),
             kept: Mutex::new(kept),
             colored: Some(colored),
@@ -287,15 +301,68 @@ impl ImageFile {
         let ImageBytes { bytes, .. } = ImageBytes::read(&root.join(path))?;
         Ok(Self {
             path: path.into(),
+            place: Place::File,
             sha256: Sha256::digest(bytes).into(),
             kept: Mutex::new(None),
             colored: None,
         })
     }
 
+    /// Takes an image in a file of many, and decodes it if pixels are asked for.
+    pub fn of_record(
+        record: &Record,
+        place: Place,
+        keeping: Option<&Keeping>,
+    ) -> Result<Self, PreprocessError> {
+        let name = format!("`{}`", record.name);
+        let bytes = read_content(&record.image, &name)?;
+        let (colored, kept) = match keeping {
+            Some(keeping) => Pixels::decode_then(&bytes, &name, |pixels| {
+                Ok((Some(has_colors(pixels.as_raw())), keeping.keep(pixels)?))
+            })?,
+            None => (None, None),
+        };
+        Ok(Self {
+            path: record.name.clone().into(),
+            place,
+            sha256: Sha256::digest(bytes).into(),
+            kept: Mutex::new(kept),
+            colored,
+        })
+    }
+
+    /// Reads the bytes again, and returns what messages call the image.
+    fn bytes(&self, root: &Path) -> Result<(String, Vec<u8>), PreprocessError> {
+        let name = format!("`{}`", self.path.display());
+        let fail = |reason| PreprocessError::Read {
+            image: format!("`{}`", self.path.display()),
+            reason,
+        };
+        match &self.place {
+            Place::File => {
+                let ImageBytes { name, bytes } = ImageBytes::read(&root.join(&self.path))?;
+                Ok((name, bytes))
+            }
+            Place::Span(span) => Ok((name, span.read().map_err(fail)?)),
+            Place::Record(collection, index) => {
+                let record = collection.record(*index);
+                let record = record.map_err(|error| fail(std::io::Error::other(error)))?;
+                let bytes = read_content(&record.image, &name)?;
+                Ok((name, bytes.to_vec()))
+            }
+        }
+    }
+
     fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn read_content(image: &Content, name: &str) -> Result<Arc<[u8]>, PreprocessError> {
+    image.read().map_err(|reason| PreprocessError::Read {
+        image: name.to_owned(),
+        reason,
+    })
 }
 
 /// Returns whether an image shows more than grays: one pixel in a thousand has channels that differ by
@@ -391,8 +458,7 @@ impl ImageFiles {
         index: usize,
         then: impl FnOnce(Pixels) -> Result<T, PreprocessError>,
     ) -> Result<T, PreprocessError> {
-        let path = self.root.join(&self.files[index].path);
-        let ImageBytes { name, bytes } = ImageBytes::read(&path)?;
+        let (name, bytes) = self.files[index].bytes(&self.root)?;
         Pixels::decode_then(&bytes, &name, then)
     }
 

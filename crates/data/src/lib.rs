@@ -1,7 +1,7 @@
 //! Datasets, splits and batches.
 //!
-//! A [`Dataset`] holds the images of one set: in memory, as bytes ([`mnist`]), or in files that are
-//! decoded as they are needed ([`folder`], [`list`](list()), both a [`Listing`] that is
+//! A [`Dataset`] holds the images of one set: in memory, as bytes ([`mnist`], [`raw_dataset`]), or in files that are
+//! decoded as they are needed ([`folder`], [`list`](list()), [`records()`], each a [`Listing`] that is
 //! [read](Listing::read)). A [`View`] selects some of them: [`View::split`] sets a validation part
 //! aside and [`View::take`] makes a smaller set, both stratified by class. A [`Loader`] turns a
 //! view into [`Batch`]es of f32 tensors on threads of its own, so that the next batch is ready when
@@ -34,8 +34,8 @@
 //! | datasets in memory, MNIST | `dataset` |
 //! | image files: folders, lists, reading them | `files` |
 //! | pixels, kept or decoded as needed | `images` |
+//! | pairs of IDX files, CIFAR's files | `raw` |
 //! | which classes an image has | `labels` |
-//! | the IDX format | `idx` |
 //! | selections, splits by class | `view`, `stratify` |
 //! | images, changed at random, or features as samples | `samples` |
 //! | batches on threads | `loader` |
@@ -48,30 +48,31 @@ mod draw;
 mod error;
 mod features;
 mod files;
-mod idx;
 mod images;
 mod labels;
 mod loader;
 mod mixing;
 mod npy;
 mod random;
+mod raw;
 mod samples;
 mod stratify;
 mod view;
 
-pub use dataset::{Dataset, Subset, mnist};
-pub use error::{DataError, FeatureError, FilesError, Hint, IdxError};
+pub use dataset::{Dataset, Subset, fashion_mnist, mnist};
+pub use error::{DataError, FeatureError, FilesError, Hint};
 pub use features::{FeatureKey, FeatureWriter, Features};
 pub use files::{
     ClassMatch, ClassNames, Decoding, Folder, ImagesBelow, ListReader, Listed, ListedFiles,
     Listing, Look, NumberedFolders, ReadFiles, ReadOptions, Repeated, SkippedFiles, SubsetRole,
-    folder, images_below, list, list_checksum, subset_role,
+    folder, images_below, list, list_checksum, record_subsets, records, subset_role,
 };
-pub use idx::{IdxArray, is_idx, read_idx};
 pub use images::{Image, ImageMemory};
+pub use kiln_records::{Format, IdxArray, IdxError, RecordFiles, RecordsError, is_idx, read_idx};
 pub use labels::LabelSets;
 pub use loader::{Batch, Batches, Loader, Order};
 pub use mixing::Mixed;
 pub use npy::NpyWriter;
+pub use raw::{RawSubsets, idx_labels, raw_dataset, raw_subsets};
 pub use samples::{FeatureRows, Samples};
 pub use view::{Split, View};

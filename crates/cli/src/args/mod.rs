@@ -16,8 +16,9 @@ pub use recipe::{RecipeArgs, TrainingArgs, is_slow, open_quietly, recipe_text};
 
 use crate::commands::{
     BenchArgs, CompareArgs, CompletionsArgs, DataArgs, DescribeArgs, DoctorArgs, EmbedArgs,
-    EvalArgs, ExplainArgs, ExportArgs, FetchArgs, InitArgs, ManArgs, PredictArgs, ProbeArgs,
-    QuantizeArgs, ReportArgs, RunArgs, ServeArgs, SummaryArgs, SweepArgs, TrainArgs, VerifyArgs,
+    EvalArgs, ExplainArgs, ExportArgs, FetchArgs, InitArgs, ManArgs, MergeArgs, PredictArgs,
+    ProbeArgs, QuantizeArgs, ReportArgs, RunArgs, ServeArgs, SummaryArgs, SweepArgs, TrainArgs,
+    VerifyArgs,
 };
 
 /// Train image classifiers, export them as ONNX, and run them.
@@ -79,6 +80,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// Serve models over HTTP and gRPC, with a page to try them
     Serve(ServeArgs),
+    /// Put the predictions of all shards together, with the figures of the whole
+    Merge(MergeArgs),
     /// Show where a model looks: what covering parts of an image does to a class
     Explain(ExplainArgs),
     /// Write the feature vectors of images, for NumPy

@@ -15,8 +15,8 @@ use crate::picture;
 
 #[derive(Debug, clap::Args)]
 pub struct DataArgs {
-    /// Dataset (mnist, a folder of images for each class, a CSV file with the columns path and
-    /// label), or a recipe
+    /// Dataset (mnist, fashion-mnist, a folder of images for each class, a CSV file with the columns path and
+    /// label, Parquet, tar, CIFAR's or IDX files), or a recipe
     #[arg(value_name = "DATA|RECIPE")]
     data: PathBuf,
     /// Change a value of the recipe, such as `data.limit=1000`

@@ -17,8 +17,8 @@ pub struct EmbedArgs {
     /// Model file, run directory, or name of a network
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
-    /// Images: a folder (with all that is below), a glob pattern, a CSV list with a column path, an
-    /// IDX file, mnist:test, or an image
+    /// Images: a folder (with all that is below), a glob pattern, a CSV list with a column path,
+    /// Parquet, tar, CIFAR's or IDX files, mnist:test, or an image
     #[arg(long, value_name = "DATA")]
     data: OsString,
     /// File to write, `[images, features]` of float32 in NumPy's format; which image each row is goes

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use kiln_inference::{Classified, Model, StreamSummary};
-use kiln_pipeline::evaluate::{
-    AnyEvaluated, AnyTally, EvaluateOptions, Evaluated, SeveralEvaluated, Throughput,
-};
+use kiln_metrics::{Evaluation, SeveralEvaluation};
+use kiln_pipeline::evaluate::{AnyEvaluated, AnyTally, EvaluateOptions, Mistake, Throughput};
 use kiln_pipeline::inputs::{self, Input, Inputs};
 use kiln_pipeline::predictions::{PredictionsFile, Row};
 use kiln_pipeline::report::evaluation_figures;
@@ -28,7 +27,7 @@ pub struct EvalArgs {
     model: PathBuf,
     /// Dataset: mnist:test, mnist:train, a folder of images for each class, a glob pattern of
     /// images in such folders, a CSV file with the columns path and label, or labels of several classes
-    /// with `|` between them (`-` for standard input), or an IDX file of images beside that of its labels [default: a run's test images]
+    /// with `|` between them (`-` for standard input), or Parquet, tar, CIFAR's or IDX files: one, a pattern, or a folder of them [default: a run's test images]
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
     #[command(flatten)]
@@ -162,6 +161,9 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
         );
         return Ok(Outcome::Interrupted);
     };
+    if let Some(rows) = &mut rows {
+        rows.complete(evaluated.skipped())?;
+    }
     if let Some(path) = predictions {
         written(path, evaluated.images(), terminal);
     }
@@ -181,16 +183,23 @@ pub fn run(args: &EvalArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     }
     if !outputs.take_stdout() {
         terminal.print(&match &evaluated {
-            AnyEvaluated::One(one) => report(one, model.labels())?,
-            AnyEvaluated::Several(several) => report_several(several),
+            AnyEvaluated::One(one) => {
+                let end = speed(&one.summary, one.throughput());
+                let mistakes = (one.mistakes.as_slice(), one.wrong);
+                report_one(&one.evaluation, mistakes, model.labels(), &end)?
+            }
+            AnyEvaluated::Several(several) => {
+                let end = speed(&several.summary, several.throughput());
+                report_several(&several.evaluation, &end)
+            }
         })?;
     }
     notes::assumptions(&model, terminal);
     Ok(Outcome::Done)
 }
 
-fn report_several(evaluated: &SeveralEvaluated) -> String {
-    let evaluation = &evaluated.evaluation;
+/// Returns the tables and figures of images with any number of classes, followed by a text.
+pub(super) fn report_several(evaluation: &SeveralEvaluation, end: &str) -> String {
     let precision = evaluation.mean_average_precision;
     let precision = precision.map_or_else(String::new, |precision| {
         format!("mean average precision {}, ", percent(precision))
@@ -202,12 +211,18 @@ fn report_several(evaluated: &SeveralEvaluated) -> String {
         percent(evaluation.exact_matches),
         thousands(evaluation.images as usize),
         evaluation.loss,
-        speed(&evaluated.summary, evaluated.throughput()),
+        end,
     )
 }
 
-fn report(evaluated: &Evaluated, classes: &[String]) -> anyhow::Result<String> {
-    let evaluation = &evaluated.evaluation;
+/// Returns the tables and figures of images with one class each, followed by a text; `mistakes` are the most confident
+/// errors and the number of all.
+pub(super) fn report_one(
+    evaluation: &Evaluation,
+    mistakes: (&[Mistake], u64),
+    classes: &[String],
+    end: &str,
+) -> anyhow::Result<String> {
     let calibration = evaluation.calibration.as_ref().map_or(String::new(), |c| {
         format!(", calibration error {:.4}", c.ece)
     });
@@ -215,12 +230,12 @@ fn report(evaluated: &Evaluated, classes: &[String]) -> anyhow::Result<String> {
         "{}\n\n{}\n{}\naccuracy {} ({} of {} images), loss {:.4}{calibration}{}\n",
         classification_report(evaluation).trim_end(),
         confusion_table(&evaluation.confusion, classes)?.trim_end(),
-        mistakes(evaluated),
+        mistake_table(mistakes),
         percent(evaluation.accuracy),
         thousands(evaluation.confusion.correct() as usize),
         thousands(evaluation.images as usize),
         evaluation.loss,
-        speed(&evaluated.summary, evaluated.throughput()),
+        end,
     ))
 }
 
@@ -238,11 +253,11 @@ fn speed(summary: &StreamSummary, throughput: Throughput) -> String {
 }
 
 /// Returns a table of the most confident errors between empty lines; nothing where there are none.
-fn mistakes(evaluated: &Evaluated) -> String {
-    if evaluated.mistakes.is_empty() {
+fn mistake_table((mistakes, wrong): (&[Mistake], u64)) -> String {
+    if mistakes.is_empty() {
         return String::new();
     }
-    let rows = evaluated.mistakes.iter().map(|mistake| {
+    let rows = mistakes.iter().map(|mistake| {
         let name = mistake
             .path
             .clone()
@@ -256,10 +271,7 @@ fn mistakes(evaluated: &Evaluated) -> String {
         ]
     });
     let header = [
-        format!(
-            "most confident of {} errors",
-            thousands(evaluated.wrong as usize)
-        ),
+        format!("most confident of {} errors", thousands(wrong as usize)),
         "true".into(),
         "predicted".into(),
         "probability".into(),

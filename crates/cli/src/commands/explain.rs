@@ -30,8 +30,8 @@ pub struct ExplainArgs {
     /// Model file, run directory, or name of a network
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
-    /// Images, folders (with all that is below), glob patterns, CSV lists with a column path, IDX
-    /// files, mnist:test, or `-` for an image on standard input
+    /// Images, folders (with all that is below), glob patterns, CSV lists with a column path,
+    /// Parquet, tar, CIFAR's or IDX files, mnist:test, or `-` for an image on standard input
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<OsString>,
     /// Class to explain, by its name or its number from 0 [default: the predicted class of each

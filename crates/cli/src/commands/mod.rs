@@ -14,6 +14,7 @@ mod fetch;
 mod find_lr;
 mod init;
 mod man;
+mod merge;
 mod plan;
 mod predict;
 mod probe;
@@ -39,6 +40,7 @@ pub use export::ExportArgs;
 pub use fetch::FetchArgs;
 pub use init::InitArgs;
 pub use man::ManArgs;
+pub use merge::MergeArgs;
 pub use predict::PredictArgs;
 pub use probe::ProbeArgs;
 pub use quantize::QuantizeArgs;
@@ -66,6 +68,7 @@ pub fn run(command: &Command, app: &App<'_>) -> anyhow::Result<Outcome> {
         Command::Verify(args) => verify::run(args, app),
         Command::Eval(args) => eval::run(args, app),
         Command::Predict(args) => predict::run(args, app),
+        Command::Merge(args) => merge::run(args, app),
         Command::Explain(args) => explain::run(args, app),
         Command::Serve(args) => serve::run(args, app),
         Command::Embed(args) => embed::run(args, app),

@@ -27,8 +27,8 @@ pub struct PredictArgs {
     /// Model file, run directory, or name of a network
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
-    /// Images, folders (with all that is below), glob patterns, CSV lists with a column path, IDX
-    /// files, mnist:test, or `-` for an image on standard input
+    /// Images, folders (with all that is below), glob patterns, CSV lists with a column path,
+    /// Parquet, tar, CIFAR's or IDX files, mnist:test, or `-` for an image on standard input
     #[arg(value_name = "IMAGE", required_unless_present = "list")]
     images: Vec<OsString>,
     /// Classify the images whose paths are in this file, one a line; `-` for standard input
@@ -179,6 +179,9 @@ pub fn run(args: &PredictArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let Some(summary) = classified? else {
         return Ok(Outcome::Interrupted);
     };
+    if let Some(rows) = &mut output.rows {
+        rows.complete(summary.failed)?;
+    }
     if let Some(path) = path {
         written(path, summary.images + resumed, terminal);
     }

@@ -19,7 +19,7 @@ pub struct ProbeArgs {
     #[arg(value_name = "MODEL.onnx")]
     model: String,
     /// Images to fit the layer to, to choose its penalty and to test it: a folder of class folders,
-    /// or of such in train, val and test; a CSV list; or mnist
+    /// or of such in train, val and test; a CSV list; Parquet, tar, CIFAR's or IDX files; or mnist
     #[arg(long, value_name = "DATA")]
     data: String,
     /// Write the classifier to this file too, which is in the run directory as model.onnx

@@ -43,7 +43,7 @@ pub struct QuantizeArgs {
     #[arg(value_name = "MODEL.onnx")]
     model: PathBuf,
     /// Calibration images, without labels: a folder (its training images, where it has subsets), a
-    /// glob pattern, a CSV list, an IDX file, or mnist
+    /// glob pattern, a CSV list, Parquet, tar, CIFAR's or IDX files, or mnist
     #[arg(long, value_name = "DATA", required_unless_present_any = ["weights_only", "fp16"])]
     data: Option<String>,
     /// Smaller model to write

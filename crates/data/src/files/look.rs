@@ -6,6 +6,9 @@ use rayon::prelude::*;
 use super::Listing;
 use crate::images::has_colors;
 
+/// Most images of Parquet and tar files that are looked at: each may cost its row group.
+const RECORDS: usize = 100;
+
 /// What some images of a listing are like.
 #[derive(Debug, Default)]
 pub struct Look {
@@ -30,21 +33,29 @@ impl Listing {
     /// Decodes at most so many of the images, spread evenly over the listing and so over the classes of
     /// a folder, on all threads of rayon's pool. `progress` is called after every image.
     pub fn look(&self, at_most: usize, progress: &(dyn Fn() + Sync)) -> Look {
-        let looked: Vec<_> = spread(self.files.len(), at_most)
-            .into_par_iter()
-            .map(|at| {
-                let seen = ImageBytes::read(&self.root.join(&self.files[at])).and_then(|file| {
-                    Pixels::decode_then(&file.bytes, &file.name, |pixels| {
-                        let image = pixels.as_raw();
-                        let size = [image.height, image.width];
-                        let size = pixels.orientation().upright_size(size);
-                        Ok((size, has_colors(image)))
-                    })
-                });
-                progress();
-                seen
-            })
-            .collect();
+        let seen = |bytes: &[u8], name: &str| {
+            let seen = Pixels::decode_then(bytes, name, |pixels| {
+                let image = pixels.as_raw();
+                let size = [image.height, image.width];
+                let size = pixels.orientation().upright_size(size);
+                Ok((size, has_colors(image)))
+            });
+            progress();
+            seen
+        };
+        let looked: Vec<_> = if let Some(records) = &self.records {
+            let records = records.some(&spread(self.files.len(), at_most.min(RECORDS)));
+            let records = records.into_par_iter();
+            records.map(|(name, bytes)| seen(&bytes?, &name)).collect()
+        } else {
+            let files = spread(self.files.len(), at_most).into_par_iter();
+            files
+                .map(|at| {
+                    let file = ImageBytes::read(&self.root.join(&self.files[at]))?;
+                    seen(&file.bytes, &file.name)
+                })
+                .collect()
+        };
         let mut look = Look::default();
         for seen in looked {
             match seen {

@@ -1,10 +1,11 @@
-//! Datasets of image files: found ([`Listing`]), read once as a whole ([`Listing::read`]), then
+//! Datasets of image files, or of images in Parquet and tar files: found ([`Listing`]), read once as a whole ([`Listing::read`]), then
 //! decoded as they are needed.
 
 mod folder;
 mod list;
 mod look;
 mod names;
+mod records;
 mod walk;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,9 @@ pub use folder::{Folder, folder};
 pub use list::{ListReader, Listed, ListedFiles, Repeated, list, list_checksum};
 pub use look::Look;
 pub use names::{ClassMatch, ClassNames, NumberedFolders, SubsetRole, subset_role};
+use records::OfRecords;
+pub(crate) use records::no_train;
+pub use records::{record_subsets, records};
 pub use walk::{ImagesBelow, SkippedFiles, images_below};
 
 /// Image files with a label each, not yet read.
@@ -39,6 +43,8 @@ pub struct Listing {
     classes: Vec<String>,
     skipped: SkippedFiles,
     repeated: Vec<Repeated>,
+    /// What the images are in, where it is no files of their own.
+    records: Option<OfRecords>,
 }
 
 impl Listing {
@@ -54,6 +60,7 @@ impl Listing {
             classes: Vec::new(),
             skipped: SkippedFiles::default(),
             repeated: Vec::new(),
+            records: None,
         }
     }
 
@@ -349,7 +356,13 @@ impl Listing {
             progress();
             file
         };
-        let results: Vec<_> = self.files.par_iter().map(|path| read(path)).collect();
+        let results: Vec<_> = match &self.records {
+            Some(records) => records.read(options.decoding, &keeping, progress)?,
+            None => self.files.par_iter().map(|path| read(path)).collect(),
+        };
+        if results.len() != self.files.len() {
+            return Err(FilesError::Changed { name: self.name }.into());
+        }
         let mut files = Vec::with_capacity(results.len());
         let mut labels = Vec::with_capacity(results.len());
         let mut bad = Vec::new();

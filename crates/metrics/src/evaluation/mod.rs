@@ -172,7 +172,8 @@ pub struct Evaluator {
 }
 
 /// What a model's outputs are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ScoreKind {
     /// Unnormalized scores, of which a softmax makes probabilities.
     Logits,

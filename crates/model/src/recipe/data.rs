@@ -11,6 +11,7 @@ pub(super) const KEYS: &[&str] = &[
     "dataset",
     "folder",
     "csv",
+    "files",
     "validation_split",
     "validation",
     "test_split",
@@ -78,6 +79,9 @@ pub enum DataSource {
     /// `csv = "PATH"`: a list with the columns `path`, relative to the list, and `label`.
     #[serde(rename = "csv")]
     Csv(String),
+    /// `files = "PATH"`: Parquet, tar, CIFAR's or IDX files: one, a folder of them, or a pattern.
+    #[serde(rename = "files")]
+    Files(String),
 }
 
 impl DataSource {
@@ -85,7 +89,7 @@ impl DataSource {
     pub const fn classes(&self) -> Option<Classes> {
         match self {
             Self::Named(name) => Some(Classes::exclusive(name.classes())),
-            Self::Folder(_) | Self::Csv(_) => None,
+            Self::Folder(_) | Self::Csv(_) | Self::Files(_) => None,
         }
     }
 
@@ -98,7 +102,7 @@ impl DataSource {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Named(name) => name.as_str(),
-            Self::Folder(path) | Self::Csv(path) => path,
+            Self::Folder(path) | Self::Csv(path) | Self::Files(path) => path,
         }
     }
 }
@@ -114,15 +118,17 @@ impl fmt::Display for DataSource {
 pub enum DatasetName {
     /// Handwritten digits, 28x28 gray, 60,000 for training and 10,000 for testing.
     Mnist,
+    /// Ten kinds of clothes, in number and size as MNIST.
+    FashionMnist,
 }
 
-kiln_util::str_enum!(DatasetName: Serialize { Mnist = "mnist" });
+kiln_util::str_enum!(DatasetName: Serialize { Mnist = "mnist", FashionMnist = "fashion-mnist" });
 
 impl DatasetName {
     /// Number of classes.
     pub const fn classes(self) -> usize {
         match self {
-            Self::Mnist => 10,
+            Self::Mnist | Self::FashionMnist => 10,
         }
     }
 }
@@ -148,7 +154,7 @@ pub enum ValidationSubset {
     /// The dataset's own validation images, such as those in a folder `val`.
     Val,
     /// [`Val`](Self::Val) where the dataset has such images, else [`Data::DEFAULT_SPLIT`] of the
-    /// training images: the default for a folder.
+    /// training images: the default for a folder and for files.
     Auto,
 }
 
@@ -190,19 +196,24 @@ fn source(section: &Section<'_>) -> Result<DataSource, RecipeError> {
         "" => Err(field.error("the path is empty: name the images, or leave the key out")),
         path => Ok(path.to_string()),
     };
-    match (
-        section.get("dataset"),
-        section.get("folder"),
-        section.get("csv"),
-    ) {
-        (Some(field), None, None) => Ok(DataSource::Named(field.choice(&DatasetName::WORDS)?)),
-        (None, Some(field), None) => Ok(DataSource::Folder(path(&field)?)),
-        (None, None, Some(field)) => Ok(DataSource::Csv(path(&field)?)),
-        (None, None, None) => Ok(DataSource::Named(DatasetName::Mnist)),
-        (_, Some(field), _) | (_, None, Some(field)) => {
-            Err(field.error("`dataset`, `folder` and `csv` exclude each other: keep one"))
-        }
+    let keys = ["dataset", "folder", "csv", "files"];
+    let mut given = keys
+        .into_iter()
+        .filter_map(|key| Some((key, section.get(key)?)));
+    let Some((key, field)) = given.next() else {
+        return Ok(DataSource::Named(DatasetName::Mnist));
+    };
+    if let Some((_, other)) = given.next() {
+        return Err(
+            other.error("`dataset`, `folder`, `csv` and `files` exclude each other: keep one")
+        );
     }
+    Ok(match key {
+        "dataset" => DataSource::Named(field.choice(&DatasetName::WORDS)?),
+        "folder" => DataSource::Folder(path(&field)?),
+        "csv" => DataSource::Csv(path(&field)?),
+        _ => DataSource::Files(path(&field)?),
+    })
 }
 
 fn validation(section: &Section<'_>, dataset: &DataSource) -> Result<Validation, RecipeError> {
@@ -218,7 +229,7 @@ fn validation(section: &Section<'_>, dataset: &DataSource) -> Result<Validation,
     };
     match (subset, dataset, section.get("validation")) {
         // Whether a folder has validation images is not known before it is read.
-        (ValidationSubset::Test, ..) | (_, DataSource::Folder(_), _) => {
+        (ValidationSubset::Test, ..) | (_, DataSource::Folder(_) | DataSource::Files(_), _) => {
             Ok(Validation::Subset(subset))
         }
         (ValidationSubset::Val, _, Some(field)) => Err(field.error(format!(

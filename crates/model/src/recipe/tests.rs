@@ -913,6 +913,12 @@ fn data_comes_from_one_place() {
         (folder.validation, folder.test_split),
         (Validation::Subset(ValidationSubset::Auto), None)
     );
+    let files = data("files = \"train-*.parquet\"").unwrap();
+    assert_eq!(files.dataset, DataSource::Files("train-*.parquet".into()));
+    assert_eq!(
+        (files.validation, files.test_split),
+        (Validation::Subset(ValidationSubset::Auto), None)
+    );
     let list = data("csv = \"a.csv\"").unwrap();
     assert_eq!(list.dataset, DataSource::Csv("a.csv".into()));
     assert_eq!(
@@ -926,7 +932,11 @@ fn data_comes_from_one_place() {
     for (text, expected) in [
         (
             "dataset = \"mnist\"\nfolder = \"photos\"",
-            "small.toml:3: `dataset`, `folder` and `csv` exclude each other",
+            "small.toml:3: `dataset`, `folder`, `csv` and `files` exclude each other",
+        ),
+        (
+            "csv = \"a.csv\"\nfiles = \"*.parquet\"",
+            "small.toml:3: `dataset`, `folder`, `csv` and `files` exclude each other",
         ),
         (
             "dataset = \"mnist\"\ntest_split = 0.2",

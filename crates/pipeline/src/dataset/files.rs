@@ -1,4 +1,4 @@
-//! Folders and lists of images, read with progress and once only. A file that is no list is
+//! Folders and lists of images, and files of many, read with progress and once only. A file that is no list is
 //! refused.
 
 use std::ffi::OsStr;
@@ -8,15 +8,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use kiln_data::{Dataset, Folder, Listing, ReadOptions, SkippedFiles, folder, list};
+use kiln_data::{
+    Dataset, FilesError, Folder, Format, Listing, RawSubsets, ReadOptions, RecordFiles,
+    SkippedFiles, folder, list, raw_subsets, records,
+};
 use kiln_model::{Classes, DataSource, DatasetName, Preprocessing};
 use kiln_preprocess::{Preprocessor, is_image_name};
-use kiln_util::is_utf16;
+use kiln_util::{Hex, is_utf16};
+use sha2::{Digest, Sha256};
 
 use super::store::Subsets;
 use crate::context::Context;
 use crate::error::Result;
-use crate::error::images::NotAList;
+use crate::error::images::{DatasetError, NotAList};
 use crate::event::{Event, Task};
 
 /// Endings of files that are known and no lists.
@@ -51,6 +55,8 @@ pub(super) enum Place<'a> {
     Folder(&'a Path),
     /// A CSV list.
     List(&'a Path),
+    /// Files of many images.
+    Records(&'a Path),
 }
 
 impl<'a> Place<'a> {
@@ -60,19 +66,45 @@ impl<'a> Place<'a> {
             DataSource::Named(name) => Err(*name),
             DataSource::Folder(path) => Ok(Self::Folder(Path::new(path))),
             DataSource::Csv(path) => Ok(Self::List(Path::new(path))),
+            DataSource::Files(path) => Ok(Self::Records(Path::new(path))),
         }
     }
 
-    /// Returns the path of the folder or the list.
-    pub(super) fn path(&self) -> &'a Path {
+    /// Whether there is something.
+    pub(super) fn exists(&self) -> bool {
         match self {
-            Self::Folder(path) | Self::List(path) => path,
+            Self::Folder(path) | Self::List(path) => path.exists(),
+            Self::Records(path) => RecordFiles::find(path).is_ok(),
         }
+    }
+
+    /// Returns files that are read whole, as CIFAR's and IDX are.
+    pub(super) fn raw(&self) -> Result<Option<RecordFiles>> {
+        let Self::Records(path) = self else {
+            return Ok(None);
+        };
+        let files = RecordFiles::find(path).map_err(FilesError::from)?;
+        Ok(match files.format {
+            Format::Cifar | Format::Idx => Some(files),
+            Format::Parquet | Format::Tar => None,
+        })
     }
 
     fn list(&self) -> Result<Folder> {
         match self {
-            Self::Folder(path) => Ok(folder(path)?),
+            Self::Folder(path) => {
+                if RecordFiles::is(path) {
+                    return Err(DatasetError::FilesAsFolder {
+                        path: path.display().to_string(),
+                    }
+                    .into());
+                }
+                Ok(folder(path)?)
+            }
+            Self::Records(path) => {
+                let files = RecordFiles::find(path).map_err(FilesError::from)?;
+                Ok(records(&files)?)
+            }
             Self::List(path) => {
                 check_list(path)?;
                 Ok(Folder::Whole(list(path)?))
@@ -83,6 +115,10 @@ impl<'a> Place<'a> {
 
 /// Counts the classes with training images.
 pub(super) fn classes(place: &Place<'_>) -> Result<Classes> {
+    if let Some(files) = place.raw()? {
+        let count = raw_subsets(&files)?.train.classes().len();
+        return Ok(Classes::exclusive(count));
+    }
     let train = match place.list()? {
         Folder::Whole(train) | Folder::Divided { train, .. } => train,
     };
@@ -163,6 +199,43 @@ pub(super) fn subsets(
         validation: validation.map(read).transpose()?,
         test: test.map(read).transpose()?,
     })
+}
+
+/// Reads files that are read whole.
+pub(super) fn raw(files: &RecordFiles) -> Result<Subsets> {
+    let RawSubsets {
+        train,
+        validation,
+        test,
+    } = raw_subsets(files)?;
+    Ok(Subsets {
+        train: Arc::new(train),
+        validation: validation.map(Arc::new),
+        test: test.map(Arc::new),
+    })
+}
+
+/// Returns what a dataset's labels are called among checksums, and the SHA-256 of them; of one in memory that of its
+/// pixels too.
+pub(super) fn contents_checksum(dataset: &Dataset) -> (String, String) {
+    let in_memory = dataset.path(0).is_none();
+    let mut sha256 = Sha256::new();
+    for index in 0..dataset.len() {
+        if in_memory {
+            sha256.update(dataset.identity(index));
+        }
+        for class in dataset.classes_of(index) {
+            sha256.update(&dataset.classes()[*class as usize]);
+        }
+        sha256.update("\n");
+    }
+    let what = if in_memory {
+        "images and labels"
+    } else {
+        "labels"
+    };
+    let name = format!("{what} of {}", dataset.name());
+    (name, Hex(&sha256.finalize()).to_string())
 }
 
 fn read(listing: Listing, options: &ReadOptions, context: &Context<'_>) -> Result<Arc<Dataset>> {

@@ -9,7 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kiln_assets::Asset;
-use kiln_data::{Dataset, Split, Subset, View, list_checksum, mnist, subset_role};
+use kiln_data::{
+    Dataset, RecordFiles, Split, Subset, View, fashion_mnist, list_checksum, mnist, subset_role,
+};
 use kiln_model::{
     Channels, Classes, Data, DataSource, DatasetName, Preprocessing, Recipe, Validation,
     ValidationSubset,
@@ -55,8 +57,12 @@ fn subsets_for(
     if let Some(subsets) = context.files.get(source) {
         return Ok(subsets);
     }
-    let listings = files::find(&place, context)?;
-    let subsets = files::subsets(source.as_str(), listings, record, context)?;
+    let subsets = if let Some(raw) = place.raw()? {
+        files::raw(&raw)?
+    } else {
+        let listings = files::find(&place, context)?;
+        files::subsets(source.as_str(), listings, record, context)?
+    };
     context.files.insert(source.clone(), subsets.clone());
     Ok(subsets)
 }
@@ -69,7 +75,7 @@ fn subsets_for(
 /// If the images are not as datasets are, such as a folder without class folders.
 pub fn classes(source: &DataSource) -> Result<Option<Classes>> {
     match Place::of(source) {
-        Ok(place) if !place.path().exists() => Ok(None),
+        Ok(place) if !place.exists() => Ok(None),
         Ok(place) => files::classes(&place).map(Some),
         Err(name) => Ok(Some(Classes::exclusive(name.classes()))),
     }
@@ -92,6 +98,8 @@ pub fn check_classes(recipe: &Recipe, context: &Context<'_>) -> Result<()> {
     let (classes, several) = if let Some(subsets) = context.files.get(source) {
         let several = subsets.train.label_sets().has_several();
         (subsets.train.classes().to_vec(), several)
+    } else if place.raw()?.is_some() {
+        (subsets(source, context)?.train.classes().to_vec(), false)
     } else {
         let train = files::find(&place, context)?.train;
         (train.classes().to_vec(), train.has_several())
@@ -140,46 +148,61 @@ fn check_class_weight(recipe: &Recipe, classes: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Finds the images of a dataset of files without reading them; none of a dataset with a name.
+/// Finds the images of a dataset of files without reading them; none of a dataset with a name, or of one that is
+/// read whole.
 #[cfg(feature = "training")]
 pub(crate) fn listings(source: &DataSource, context: &Context<'_>) -> Result<Option<Listings>> {
     match Place::of(source) {
-        Ok(place) => files::find(&place, context).map(Some),
-        Err(_) => Ok(None),
+        Ok(place) if place.raw()?.is_none() => files::find(&place, context).map(Some),
+        Ok(_) | Err(_) => Ok(None),
     }
 }
 
 /// Loads a subset of a named dataset, fetching it first if need be.
 pub fn load(name: DatasetName, subset: Subset, context: &Context<'_>) -> Result<Arc<Dataset>> {
+    let asset = asset(name);
+    let fetched = context
+        .assets
+        .require(&asset, context.observer, &context.cancel)?;
+    let dataset = match name {
+        DatasetName::Mnist => mnist(&fetched.folder, subset)?,
+        DatasetName::FashionMnist => fashion_mnist(&fetched.folder, subset)?,
+    };
+    Ok(Arc::new(dataset))
+}
+
+fn asset(name: DatasetName) -> Asset {
     match name {
-        DatasetName::Mnist => {
-            let fetched =
-                context
-                    .assets
-                    .require(&Asset::mnist(), context.observer, &context.cancel)?;
-            Ok(Arc::new(mnist(&fetched.folder, subset)?))
-        }
+        DatasetName::Mnist => Asset::mnist(),
+        DatasetName::FashionMnist => Asset::fashion_mnist(),
     }
 }
 
 /// Returns what would have to be there for a dataset to be loaded without fetching anything.
 pub fn missing(source: &DataSource, context: &Context<'_>) -> Option<Missing> {
     match source {
-        DataSource::Named(DatasetName::Mnist) => context
-            .assets
-            .lookup(&Asset::mnist())
-            .is_none()
-            .then_some(Missing::Asset { name: "mnist" }),
+        DataSource::Named(name) => {
+            context
+                .assets
+                .lookup(&asset(*name))
+                .is_none()
+                .then_some(Missing::Asset {
+                    name: name.as_str(),
+                })
+        }
         DataSource::Folder(path) | DataSource::Csv(path) => {
             (!Path::new(path).exists()).then(|| Missing::Path { path: path.clone() })
         }
+        DataSource::Files(path) => RecordFiles::find(Path::new(path))
+            .is_err()
+            .then(|| Missing::Path { path: path.clone() }),
     }
 }
 
 /// Returns the SHA-256 of each file of a dataset that has few, of each subset of one that has many.
 pub fn checksums(source: &DataSource, context: &Context<'_>) -> Result<BTreeMap<String, String>> {
-    if let DataSource::Named(DatasetName::Mnist) = source {
-        return Ok(Asset::mnist()
+    if let DataSource::Named(name) = source {
+        return Ok(asset(*name)
             .files
             .into_iter()
             .map(|file| (file.name, file.sha256))
@@ -190,13 +213,26 @@ pub fn checksums(source: &DataSource, context: &Context<'_>) -> Result<BTreeMap<
         validation,
         test,
     } = subsets(source, context)?;
-    let sets = [Some(train), validation, test].into_iter().flatten();
+    let sets: Vec<Arc<Dataset>> = [Some(train), validation, test]
+        .into_iter()
+        .flatten()
+        .collect();
     let mut checksums: BTreeMap<String, String> = sets
+        .iter()
         .filter_map(|set| Some((format!("images of {}", set.name()), set.checksum()?)))
         .collect();
-    if let DataSource::Csv(path) = source {
-        // The labels are in the list.
-        checksums.insert(path.clone(), list_checksum(Path::new(path))?);
+    match source {
+        DataSource::Csv(path) => {
+            // The labels are in the list.
+            checksums.insert(path.clone(), list_checksum(Path::new(path))?);
+        }
+        DataSource::Files(_) => {
+            for set in &sets {
+                let (name, sum) = files::contents_checksum(set);
+                checksums.insert(name, sum);
+            }
+        }
+        DataSource::Named(_) | DataSource::Folder(_) => (),
     }
     Ok(checksums)
 }
@@ -463,12 +499,25 @@ fn parts(recipe: &Recipe, context: &Context<'_>) -> Result<Parts> {
     })
 }
 
+/// Returns what a path is a dataset of, if there is something: files of many images, or a pattern of such; a folder;
+/// else a list.
+pub(crate) fn source_of(path: &Path, text: &str) -> Option<DataSource> {
+    if RecordFiles::is(path) {
+        return Some(DataSource::Files(text.into()));
+    }
+    match (path.is_dir(), path.exists()) {
+        (true, _) => Some(DataSource::Folder(text.into())),
+        (false, true) => Some(DataSource::Csv(text.into())),
+        (false, false) => None,
+    }
+}
+
 /// A dataset by name or path, as `--data` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatasetRef {
-    /// `mnist`, `mnist:test` or `mnist:train`.
+    /// `mnist`, `mnist:test` or `mnist:train`; `fashion-mnist` likewise.
     Named(DatasetName, Subset),
-    /// A folder or a list.
+    /// A folder, a list, or files of many images.
     Files(DataSource),
 }
 
@@ -476,18 +525,14 @@ impl DatasetRef {
     /// Reads a name or a path. Without a subset, a name stands for the test images.
     pub fn parse(text: &str) -> Result<Self, DatasetError> {
         let (name, subset) = text.split_once(':').unwrap_or((text, "test"));
-        let mnist = DatasetName::Mnist;
-        if name != mnist.as_str() {
-            let path = Path::new(text);
-            return match (path.is_dir(), path.is_file()) {
-                (true, _) => Ok(Self::Files(DataSource::Folder(text.into()))),
-                (_, true) => Ok(Self::Files(DataSource::Csv(text.into()))),
-                _ => Err(DatasetError::Unknown { name: text.into() }),
-            };
-        }
+        let Ok(named) = name.parse::<DatasetName>() else {
+            return source_of(Path::new(text), text)
+                .map(Self::Files)
+                .ok_or_else(|| DatasetError::Unknown { name: text.into() });
+        };
         match subset {
-            "test" => Ok(Self::Named(mnist, Subset::Test)),
-            "train" => Ok(Self::Named(mnist, Subset::Train)),
+            "test" => Ok(Self::Named(named, Subset::Test)),
+            "train" => Ok(Self::Named(named, Subset::Train)),
             _ => Err(DatasetError::NoSubset {
                 dataset: name.into(),
                 subset: subset.into(),

@@ -78,12 +78,18 @@ pub enum DatasetError {
     },
     /// No dataset has this name, and nothing lies at this path.
     #[error(
-        "unknown dataset `{name}`: expected mnist:test, mnist:train, or the path of a folder of images or \
-         a CSV file that exists"
+        "unknown dataset `{name}`: expected mnist, fashion-mnist, or the path of a folder of images, a CSV file, or Parquet, \
+         tar, CIFAR's or IDX files that exist"
     )]
     Unknown {
         /// What was asked for.
         name: String,
+    },
+    /// A folder of files of many images, named as one of class folders.
+    #[error("`{path}` holds files of many images, expected a folder for each class")]
+    FilesAsFolder {
+        /// The folder.
+        path: String,
     },
     /// The dataset does not have this subset.
     #[error("`{dataset}` has no subset `{subset}`: expected {dataset}:test or {dataset}:train")]
@@ -144,6 +150,7 @@ impl DatasetError {
                 or: "move the images away",
             },
             Self::Empty { .. } | Self::SingleImages { .. } => Hint::AddImages,
+            Self::FilesAsFolder { .. } => Hint::UseFilesKey,
             Self::EmptyClass { .. } | Self::UnreadableClass { .. } => Hint::AddImagesOrRemoveClass,
             Self::WeightOfNoClass { .. }
             | Self::SubsetsAsClasses { .. }
@@ -204,6 +211,12 @@ pub enum InputsError {
     /// A folder of subsets without test images.
     #[error("`{}` has no folder `test` with class folders beside `train`", path.display())]
     NoTest {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder of files of many images with subsets, none of them to test on.
+    #[error("`{}` has files of training and of validation images, and none of test images", path.display())]
+    NoTestFiles {
         /// The folder.
         path: PathBuf,
     },
@@ -338,18 +351,6 @@ pub enum InputsError {
         /// Its axes.
         found: Vec<u32>,
     },
-    /// An IDX file of images without that of their labels.
-    #[error(
-        "`{}` has no file of labels beside it: expected `{expected}`, as `t10k-labels-idx1-ubyte` beside \
-         `t10k-images-idx3-ubyte`",
-        images.display()
-    )]
-    NoLabelFile {
-        /// The file of images.
-        images: PathBuf,
-        /// The name of the file of labels.
-        expected: String,
-    },
     /// A list without labels, where they are needed.
     #[error("{list} has no column `label`")]
     NoLabels {
@@ -409,13 +410,15 @@ impl InputsError {
             Self::NoTest { path } => Hint::UseSubset {
                 example: path.join("train"),
             },
+            Self::NoTestFiles { path } => Hint::UseFiles {
+                example: path.join("validation-*"),
+            },
             Self::NotFinite { .. } | Self::Unclassified { .. } => Hint::SkipUnclassified,
             Self::UnknownClass { .. } => Hint::CheckClasses,
             Self::RepeatedClass { .. } => Hint::UniqueLabels,
             Self::Classes { .. } => Hint::MatchDataset,
             Self::Nothing => Hint::GiveImages,
             Self::NotImages { .. } => Hint::CheckFile,
-            Self::NoLabelFile { .. } => Hint::AddLabelFile,
             Self::NoLabels { .. } => Hint::AddLabels,
             Self::SeveralLabels { .. } => Hint::IndependentClasses,
             Self::ReadList { .. } => Hint::CheckPath,

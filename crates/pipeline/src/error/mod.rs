@@ -114,6 +114,9 @@ pub enum Error {
     /// Predictions cannot be written, read or resumed.
     #[error(transparent)]
     Predictions(#[from] predictions::PredictionsError),
+    /// Predictions of several shards cannot be merged.
+    #[error(transparent)]
+    Merge(#[from] predictions::MergeError),
     /// What is specified about a model cannot be used.
     #[error(transparent)]
     Overrides(#[from] models::OverridesError),
@@ -159,6 +162,7 @@ impl Error {
             Self::Dataset(error) => error.hint(),
             Self::Inputs(error) => error.hint(),
             Self::Predictions(error) => error.hint(),
+            Self::Merge(error) => error.hint(),
             Self::Overrides(error) => error.hint(),
             Self::Engines(error) => error.hint(),
             Self::Network(error) => error.hint(),
@@ -247,6 +251,7 @@ impl Error {
             Self::Onnx(error) => error,
             Self::Inputs(error) => error,
             Self::Predictions(error) => error,
+            Self::Merge(error) => error,
             Self::Overrides(error) => error,
             Self::Engines(error) => error,
             Self::Engine(error) => error,

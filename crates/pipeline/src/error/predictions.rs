@@ -10,7 +10,7 @@ use crate::hint::Hint;
 #[non_exhaustive]
 pub enum PredictionsError {
     /// A file whose name says something else than what it would hold.
-    #[error("`{}` ends in neither .csv nor .jsonl", path.display())]
+    #[error("`{}` ends in none of .csv, .jsonl and .parquet", path.display())]
     Ending {
         /// The file.
         path: PathBuf,
@@ -49,8 +49,14 @@ pub enum PredictionsError {
         /// The system's reason.
         source: io::Error,
     },
+    /// A format that cannot be resumed.
+    #[error("cannot resume {}: a Parquet file can be read once it is finished, and not before", path.display())]
+    NotResumable {
+        /// The file.
+        path: PathBuf,
+    },
     /// What is kept beside predictions cannot be used.
-    #[error("cannot resume {}: {}: {problem}", path.display(), origin.display())]
+    #[error("cannot use {}: {}: {problem}", path.display(), origin.display())]
     Origin {
         /// The predictions.
         path: PathBuf,
@@ -68,13 +74,13 @@ pub enum PredictionsError {
         difference: String,
     },
     /// A header of other columns.
-    #[error("cannot resume {}: its header is not that of these predictions", path.display())]
+    #[error("cannot use {}: its header is not that of these predictions", path.display())]
     Header {
         /// The predictions.
         path: PathBuf,
     },
     /// A file that cannot be read to its end.
-    #[error("cannot resume {}: {reason}", path.display())]
+    #[error("cannot use {}: {reason}", path.display())]
     Read {
         /// The predictions.
         path: PathBuf,
@@ -82,7 +88,7 @@ pub enum PredictionsError {
         reason: String,
     },
     /// A line that is damaged.
-    #[error("cannot resume {}: line {line} is not a prediction", path.display())]
+    #[error("cannot use {}: line {line} is not a prediction", path.display())]
     Line {
         /// The predictions.
         path: PathBuf,
@@ -150,13 +156,14 @@ impl PredictionsError {
     pub fn hint(&self) -> Option<Hint> {
         Some(match self {
             Self::Ending { .. } => Hint::EndIn {
-                endings: &[".csv", ".jsonl"],
+                endings: &[".csv", ".jsonl", ".parquet"],
             },
             Self::Write {
                 source, resumable, ..
             } if is_full(source) => Hint::MakeRoom {
                 resumable: *resumable,
             },
+            Self::NotResumable { .. } => Hint::Lines,
             Self::Open { .. } | Self::Model { .. } => Hint::CheckPath,
             Self::Origin { .. } | Self::Differs { .. } | Self::Label { .. } => Hint::StartOver,
             Self::Header { .. } => Hint::OtherFile,
@@ -164,6 +171,119 @@ impl PredictionsError {
             Self::Gap { .. } => Hint::RepairAndStartOver,
             Self::Image { .. } | Self::Order { .. } | Self::Missing { .. } => Hint::SameImages,
             Self::Write { .. } | Self::Csv { .. } | Self::Read { .. } => return None,
+        })
+    }
+}
+
+/// Predictions of several shards that are not those of a whole.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// No file was named.
+    #[error("there is nothing to merge")]
+    Nothing,
+    /// Two files of different models, images or columns.
+    #[error("cannot merge {} with {}: {difference}", path.display(), first.display())]
+    Differs {
+        /// The file.
+        path: PathBuf,
+        /// The first file.
+        first: PathBuf,
+        /// The first difference.
+        difference: String,
+    },
+    /// A file of all images among shards.
+    #[error("{} holds all images, expected a shard", path.display())]
+    Whole {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Shards of different numbers of shards.
+    #[error("{} is one of {count} shards, {} one of {expected}", path.display(), first.display())]
+    Counts {
+        /// The file.
+        path: PathBuf,
+        /// Its number of shards.
+        count: u64,
+        /// The first file.
+        first: PathBuf,
+        /// Its number of shards.
+        expected: u64,
+    },
+    /// A shard that is there twice.
+    #[error("shard {shard} is there twice: {} and {}", first.display(), path.display())]
+    Double {
+        /// The shard.
+        shard: String,
+        /// One file.
+        first: PathBuf,
+        /// The other.
+        path: PathBuf,
+    },
+    /// Shards that are not there.
+    #[error("{}: {shards}", if *count == 1 { "a shard is missing" } else { "shards are missing" })]
+    MissingShards {
+        /// The first of them.
+        shards: String,
+        /// Number of them.
+        count: usize,
+    },
+    /// A shard that was interrupted.
+    #[error("{} is not finished", path.display())]
+    Unfinished {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Rows that are not in the order of the images.
+    #[error("{} has image {index} after one that comes later", path.display())]
+    Order {
+        /// The file.
+        path: PathBuf,
+        /// The image.
+        index: u64,
+    },
+    /// An image in two files.
+    #[error("image {index} is in {} and in {}", first.display(), path.display())]
+    DoubleImage {
+        /// The image.
+        index: u64,
+        /// One file.
+        first: PathBuf,
+        /// The other.
+        path: PathBuf,
+    },
+    /// A file that has not the rows that it was finished with.
+    #[error("{} has {found} rows, expected {expected}: it was changed or cut off", path.display())]
+    Rows {
+        /// The file.
+        path: PathBuf,
+        /// Rows when it was finished.
+        expected: u64,
+        /// Rows now.
+        found: u64,
+    },
+    /// Images in no file.
+    #[error("{count} images are in none of the files: {}", examples.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    MissingImages {
+        /// How many.
+        count: u64,
+        /// The first of them.
+        examples: Vec<u64>,
+    },
+}
+
+impl MergeError {
+    /// Returns what to do about it.
+    pub const fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::Unfinished { .. } | Self::Rows { .. } => Hint::FinishShard,
+            Self::MissingShards { .. } => Hint::AddShards,
+            Self::Double { .. } | Self::Whole { .. } | Self::Counts { .. } => Hint::LeaveOutFile,
+            Self::Nothing
+            | Self::Differs { .. }
+            | Self::Order { .. }
+            | Self::DoubleImage { .. }
+            | Self::MissingImages { .. } => return None,
         })
     }
 }

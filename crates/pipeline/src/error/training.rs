@@ -45,6 +45,12 @@ pub enum InitError {
         /// The path.
         path: PathBuf,
     },
+    /// Files that are read whole, at which nothing looks beforehand.
+    #[error("`{}` holds CIFAR's or IDX files, expected a folder, a list, Parquet or tar files", path.display())]
+    ReadWhole {
+        /// The path.
+        path: PathBuf,
+    },
     /// The path is not UTF-8, as recipes are.
     #[error("the path `{}` is not UTF-8, and a recipe could not name it", path.display())]
     NotUtf8 {
@@ -76,7 +82,7 @@ impl InitError {
             Self::Missing { .. } => Hint::CheckPath,
             Self::NotUtf8 { .. } => Hint::Rename,
             Self::Run { path } => Hint::UseRun { run: path.clone() },
-            Self::OneClass { .. } => return None,
+            Self::OneClass { .. } | Self::ReadWhole { .. } => return None,
         })
     }
 }

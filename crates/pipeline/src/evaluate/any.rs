@@ -83,6 +83,14 @@ impl AnyEvaluated {
         }
     }
 
+    /// Returns the number of images that could not be read, of those that had no predictions already.
+    pub const fn skipped(&self) -> u64 {
+        match self {
+            Self::One(one) => one.summary.failed,
+            Self::Several(several) => several.summary.failed,
+        }
+    }
+
     /// Returns the figures as they are written; `data` is what the images are called.
     pub fn record<'a>(&'a self, data: &'a str) -> AnyRecord<'a> {
         match self {

@@ -8,14 +8,16 @@ mod several;
 
 use std::borrow::Cow;
 
-use kiln_inference::{Classified, Model, OutputKind, StreamOptions, StreamSummary};
-use kiln_metrics::{Evaluation, Evaluator, MostConfident, ScoreKind};
+use kiln_inference::{Classified, Model, StreamOptions, StreamSummary};
+use kiln_metrics::{Evaluation, Evaluator};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::inputs::{Input, Inputs, InputsError};
-use crate::predictions::{PredictionsError, Row};
+pub use crate::predictions::Mistake;
+pub(crate) use crate::predictions::score_kind;
+use crate::predictions::{FiguresOptions, OneTally, Row, Scoring};
 use crate::runtime::RuntimeRecord;
 pub use any::{AnyEvaluated, AnyRecord, AnyTally};
 pub use classify::classify;
@@ -50,22 +52,6 @@ pub struct Evaluated {
     pub summary: StreamSummary,
     /// Number of images that had their predictions already.
     pub resumed: u64,
-}
-
-/// An image whose predicted class is not its own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Mistake {
-    /// Place of the image among all images of the source, from 0.
-    pub index: u64,
-    /// The path of its file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// Its class.
-    pub label: String,
-    /// The predicted class.
-    pub predicted: String,
-    /// The probability of the predicted class, 0 to 1.
-    pub probability: f32,
 }
 
 impl Evaluated {
@@ -135,46 +121,29 @@ pub fn evaluate<E: From<Error>>(
 pub struct Tally<'a> {
     model: &'a Model,
     batch_size: Option<usize>,
-    evaluator: Evaluator,
-    mistakes: MostConfident<Mistake>,
+    figures: OneTally,
     resumed: u64,
 }
 
 impl<'a> Tally<'a> {
     /// Begins an evaluation with nothing counted.
     pub fn new(model: &'a Model, options: &EvaluateOptions) -> Result<Self> {
-        let mut evaluator = evaluator(model)?;
-        if let Some(k) = options.top_k {
-            evaluator = evaluator.with_top_k(k);
-        }
+        let figures = FiguresOptions {
+            top_k: options.top_k,
+            mistakes: options.mistakes,
+        };
         Ok(Self {
             model,
             batch_size: options.batch_size,
-            evaluator,
-            mistakes: MostConfident::new(options.mistakes),
+            figures: OneTally::new(model.labels(), &Scoring::of(model), &figures)?,
             resumed: 0,
         })
     }
 
     /// Counts an image of predictions that were there already, as it was counted at first.
     pub fn resume(&mut self, row: &Row<'_>) -> Result<()> {
-        let name = row.label.as_deref().unwrap_or_default();
-        let label = label_of(row.index, name, self.model.labels())?;
-        let scores = if row.logits.is_empty() {
-            &row.probabilities
-        } else {
-            &row.logits
-        };
-        self.evaluator
-            .push_scores(scores, &[label], score_kind(self.model))?;
         self.resumed += 1;
-        self.mistake(
-            row.index,
-            row.path.as_deref(),
-            [name, &row.predicted],
-            row.probability,
-        );
-        Ok(())
+        self.figures.row(row)
     }
 
     /// Evaluates the images that are left, and shows each to `each`. Returns nothing if the work
@@ -201,10 +170,10 @@ impl<'a> Tally<'a> {
     }
 
     fn finish(self, summary: StreamSummary) -> Result<Evaluated> {
-        let wrong = self.mistakes.seen();
+        let (evaluation, mistakes, wrong) = self.figures.finish()?;
         Ok(Evaluated {
-            evaluation: self.evaluator.finish()?,
-            mistakes: self.mistakes.into_sorted(),
+            evaluation,
+            mistakes,
             wrong,
             runtime: RuntimeRecord::from(self.model),
             summary,
@@ -216,34 +185,16 @@ impl<'a> Tally<'a> {
         let index = input.index;
         let label = input.label.ok_or(InputsError::Unlabeled { index })?;
         let scores = measured(classified, self.model);
-        self.evaluator
-            .push_scores(scores, &[label], score_kind(self.model))?;
+        self.figures.push(scores, label)?;
         let predicted = classified.predicted();
         if predicted != label as usize {
             let classes = self.model.labels();
             let names = [label as usize, predicted].map(|class| classes[class].as_str());
             let probability = classified.probabilities[predicted];
-            self.mistake(index, input.path().as_deref(), names, probability);
+            self.figures
+                .mistake(index, input.path().as_deref(), names, probability);
         }
         Ok(())
-    }
-
-    fn mistake(
-        &mut self,
-        index: u64,
-        path: Option<&str>,
-        [label, predicted]: [&str; 2],
-        probability: f32,
-    ) {
-        if label != predicted {
-            self.mistakes.push(probability, || Mistake {
-                index,
-                path: path.map(str::to_owned),
-                label: label.to_owned(),
-                predicted: predicted.to_owned(),
-                probability,
-            });
-        }
     }
 }
 
@@ -286,36 +237,9 @@ impl Evaluated {
     }
 }
 
-/// The number of the class that an image's line of predictions names.
-fn label_of(index: u64, name: &str, classes: &[String]) -> Result<u32> {
-    let label = classes.iter().position(|class| class == name);
-    let unknown = || PredictionsError::Label {
-        index,
-        label: name.into(),
-    };
-    Ok(label.ok_or_else(unknown)? as u32)
-}
-
 /// An evaluator for a model, which decides between two classes with one score by its threshold.
 pub(crate) fn evaluator(model: &Model) -> Result<Evaluator> {
-    let evaluator = Evaluator::new(model.labels().to_vec())?;
-    let spec = model.spec();
-    Ok(match spec.thresholds.as_slice() {
-        [threshold] if !spec.has_several() => evaluator.with_threshold(*threshold)?,
-        _ => evaluator,
-    })
-}
-
-/// What a model's scores are to the metrics.
-pub(crate) fn score_kind(model: &Model) -> ScoreKind {
-    match model.output_kind() {
-        OutputKind::Logits | OutputKind::LogProbabilities => ScoreKind::Logits,
-        OutputKind::Probabilities if model.spec().scores.is_quantized => {
-            ScoreKind::RoundedProbabilities
-        }
-        OutputKind::Probabilities => ScoreKind::Probabilities,
-        OutputKind::Sigmoid | OutputKind::SigmoidLogits => ScoreKind::Independent,
-    }
+    Scoring::of(model).evaluator(model.labels())
 }
 
 /// What metrics are computed from: the scores, but the probabilities where each class has one by itself.

@@ -6,11 +6,11 @@ use kiln_inference::{Classified, Model, StreamOptions, StreamSummary};
 use kiln_metrics::{SeveralEvaluation, SeveralEvaluator};
 use serde::{Deserialize, Serialize};
 
-use super::{Throughput, classify, label_of};
+use super::{Throughput, classify};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::inputs::{Input, Inputs, InputsError, SEPARATOR};
-use crate::predictions::Row;
+use crate::inputs::{Input, Inputs, InputsError};
+use crate::predictions::{Row, several_row};
 use crate::runtime::RuntimeRecord;
 
 /// What a model achieved on images that have any number of classes.
@@ -58,13 +58,8 @@ impl<'a> SeveralTally<'a> {
 
     /// Counts an image of predictions that were there already, as it was counted at first.
     pub fn resume(&mut self, row: &Row<'_>) -> Result<()> {
-        let names = row.label.as_deref().unwrap_or_default();
-        let names = names.split(SEPARATOR).filter(|name| !name.is_empty());
-        let labels = names.map(|name| label_of(row.index, name, self.model.labels()));
-        let labels = labels.collect::<Result<Vec<u32>>>()?;
-        self.evaluator.push(&row.probabilities, &labels)?;
         self.resumed += 1;
-        Ok(())
+        several_row(&mut self.evaluator, self.model.labels(), row)
     }
 
     /// Evaluates the images that are left, and shows each to `each`. Returns nothing if the work was

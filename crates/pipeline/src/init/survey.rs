@@ -94,7 +94,7 @@ impl Sizes {
 pub fn survey(path: &Path, context: &Context<'_>) -> Result<Survey> {
     let source = source(path)?;
     let Some(listings) = dataset::listings(&source, context)? else {
-        return Err(InitError::Missing { path: path.into() }.into());
+        return Err(InitError::ReadWhole { path: path.into() }.into());
     };
     dataset::tell_skipped(source.as_str(), &listings.skipped, context);
     dataset::tell_repeated(&listings.train, context);
@@ -152,16 +152,11 @@ fn source(path: &Path) -> Result<DataSource, InitError> {
     let text = path
         .to_str()
         .ok_or_else(|| InitError::NotUtf8 { path: path.into() })?;
-    if path.is_dir() {
-        if kiln_run::RunDir::open(path).is_ok() {
-            return Err(InitError::Run { path: path.into() });
-        }
-        return Ok(DataSource::Folder(text.into()));
+    if path.is_dir() && kiln_run::RunDir::open(path).is_ok() {
+        return Err(InitError::Run { path: path.into() });
     }
-    if path.exists() {
-        return Ok(DataSource::Csv(text.into()));
-    }
-    Err(InitError::Missing { path: path.into() })
+    let source = dataset::source_of(path, text);
+    source.ok_or_else(|| InitError::Missing { path: path.into() })
 }
 
 /// What a recipe for these images is called.

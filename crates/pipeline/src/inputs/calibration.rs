@@ -8,6 +8,7 @@ use kiln_data::{Folder, Subset, View, folder};
 use super::input::Inputs;
 use super::known::known;
 use super::labeled::listed;
+use super::records;
 use crate::context::Context;
 use crate::dataset::{self, DatasetRef};
 use crate::error::Result;
@@ -16,6 +17,9 @@ use crate::error::Result;
 /// too unless it says otherwise, else what [`known`] takes.
 pub fn calibration(data: &str, context: &Context<'_>) -> Result<Inputs> {
     let path = Path::new(data);
+    if let Some(files) = records::find(OsStr::new(data))? {
+        return records::calibration(&files);
+    }
     if path.is_dir() {
         if let Ok(Folder::Divided { train, .. }) = folder(path) {
             dataset::tell_skipped(&path.display().to_string(), train.skipped(), context);

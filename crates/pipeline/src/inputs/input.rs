@@ -9,6 +9,7 @@ use kiln_data::{Dataset, View};
 use kiln_inference::Preprocessor;
 use kiln_inference::image::DynamicImage;
 use kiln_preprocess::{ImageBytes, Orientation, Pixels, PreprocessError};
+use kiln_records::Content;
 
 use super::findings::{AllFindings, Findings};
 use super::shard::Shard;
@@ -44,9 +45,11 @@ pub(super) enum Image {
         listed: Option<(Arc<str>, u64)>,
     },
     /// What a reader such as standard input gives.
-    Reader(Arc<Mutex<Content>>),
+    Reader(Arc<Mutex<Stream>>),
     /// An image of a dataset that is loaded.
     Loaded { dataset: Arc<Dataset>, index: u32 },
+    /// An image in a file of many.
+    Record { name: String, content: Content },
     /// An image of the program's.
     Memory(MemoryImage),
 }
@@ -66,14 +69,14 @@ impl Input {
 }
 
 /// The bytes of a reader, read when they are first needed.
-pub(super) enum Content {
+pub(super) enum Stream {
     Unread(Box<dyn Read + Send>),
     Read(Vec<u8>),
 }
 
-impl std::fmt::Debug for Content {
+impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Content").finish_non_exhaustive()
+        f.debug_struct("Stream").finish_non_exhaustive()
     }
 }
 
@@ -103,12 +106,12 @@ impl Image {
                 path,
                 listed: Some((Arc::clone(list), line)),
             },
-            Self::Reader(_) | Self::Loaded { .. } | Self::Memory(_) => self,
+            Self::Reader(_) | Self::Loaded { .. } | Self::Record { .. } | Self::Memory(_) => self,
         }
     }
 
     pub(super) fn reader(reader: impl Read + Send + 'static) -> Self {
-        Self::Reader(Arc::new(Mutex::new(Content::Unread(Box::new(reader)))))
+        Self::Reader(Arc::new(Mutex::new(Stream::Unread(Box::new(reader)))))
     }
 }
 
@@ -121,6 +124,7 @@ impl Input {
             Image::Loaded { dataset, index } => {
                 dataset.path(*index as usize).map(Path::to_string_lossy)
             }
+            Image::Record { name, .. } => Some(name.as_str().into()),
             Image::Memory(_) => None,
         }
     }
@@ -165,7 +169,7 @@ impl Input {
             Image::Reader(content) => {
                 let name = "standard input";
                 let mut content = content.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Content::Unread(reader) = &mut *content {
+                if let Stream::Unread(reader) = &mut *content {
                     let mut bytes = Vec::new();
                     reader
                         .take(MAX_READ)
@@ -174,16 +178,24 @@ impl Input {
                             image: name.to_owned(),
                             reason,
                         })?;
-                    *content = Content::Read(bytes);
+                    *content = Stream::Read(bytes);
                 }
                 match &*content {
-                    Content::Read(bytes) => decode(bytes, name),
-                    Content::Unread(_) => Ok(false),
+                    Stream::Read(bytes) => decode(bytes, name),
+                    Stream::Unread(_) => Ok(false),
                 }
             }
             Image::Loaded { dataset, index } => dataset
                 .prepare(*index as usize, preprocessor, None, out)
                 .map(|()| false),
+            Image::Record { name, content } => {
+                let name = format!("`{name}`");
+                let bytes = content.read().map_err(|reason| PreprocessError::Read {
+                    image: name.clone(),
+                    reason,
+                })?;
+                decode(&bytes, &name)
+            }
             Image::Memory(MemoryImage::Encoded(bytes)) => {
                 let name = format!("image {}", self.index);
                 decode(bytes, &name)
@@ -218,7 +230,14 @@ pub struct Inputs {
     /// What turns out about them while they are gone through.
     pub(crate) findings: AllFindings,
     pub(super) images: Box<dyn Iterator<Item = Result<Input>> + Send>,
+    /// Finds the images of a shard, and how many there are, without going through the others; where there is none,
+    /// a shard has every n-th.
+    pub(super) share: Option<FindShare>,
 }
+
+/// Finds the images of a shard.
+pub(super) type FindShare =
+    Box<dyn FnOnce(Shard) -> (Option<u64>, Box<dyn Iterator<Item = Result<Input>> + Send>) + Send>;
 
 impl Inputs {
     /// Numbers images of a source, which have paths and no labels.
@@ -244,6 +263,7 @@ impl Inputs {
             resumed: 0,
             findings: AllFindings::default(),
             images: Box::new((0..).zip(images).map(number)),
+            share: None,
         }
     }
 
@@ -313,6 +333,7 @@ impl Inputs {
             resumed: 0,
             findings: AllFindings::default(),
             images: Box::new(images),
+            share: None,
         }
     }
 
@@ -329,10 +350,15 @@ impl Inputs {
         Ok(())
     }
 
-    /// Keeps only the images of a shard.
+    /// Keeps only the images of a shard: every n-th, or of Parquet files every n-th row group.
     #[must_use]
     pub fn shard(mut self, shard: Option<Shard>) -> Self {
-        if let Some(shard) = shard {
+        let Some(shard) = shard else {
+            return self;
+        };
+        if let Some(share) = self.share.take() {
+            (self.count, self.images) = share(shard);
+        } else {
             self.count = self.count.map(|count| shard.count(count));
             self.images = Box::new(
                 self.images

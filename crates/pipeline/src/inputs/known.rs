@@ -5,13 +5,13 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_data::{FilesError, Folder, ListReader, Listing, View, folder, is_idx, list, read_idx};
+use kiln_data::{FilesError, Folder, ListReader, Listing, View, folder, list};
 
 use super::findings::Findings;
-use super::idx;
 use super::input::{Image, Inputs};
 use super::labeled::listed;
 use super::pattern::{self, is_pattern};
+use super::records;
 use super::source::Source;
 use super::unlabeled::images;
 use crate::context::Context;
@@ -20,11 +20,14 @@ use crate::error::Result;
 
 /// Opens images, and returns the names of their classes too, which their labels count; none where the
 /// source has no labels: a folder of class folders (of one with subsets all images), any other folder,
-/// a glob pattern of images in class folders, a CSV list, an IDX file, a dataset by its name, or an
+/// a glob pattern of images in class folders, a CSV list, Parquet, tar, CIFAR's and IDX files, a dataset by its name, or an
 /// image.
 pub fn known(data: &OsStr, context: &Context<'_>) -> Result<(Inputs, Vec<String>)> {
     let path = Path::new(data);
     let unlabeled = || Ok((images(data, context)?, Vec::new()));
+    if let Some(files) = records::find(data)? {
+        return records::known(&files);
+    }
     if path.is_dir() {
         return match folder(path) {
             Ok(found) if found.skipped().loose == 0 => {
@@ -41,14 +44,6 @@ pub fn known(data: &OsStr, context: &Context<'_>) -> Result<(Inputs, Vec<String>
             ) => unlabeled(),
             Err(error) => Err(error.into()),
         };
-    }
-    if is_idx(path) {
-        let Ok(labels) = idx::labels_beside(path) else {
-            return unlabeled();
-        };
-        let classes = read_idx(&labels)?.data.into_iter().max().unwrap_or(0);
-        let classes: Vec<String> = (0..=classes).map(|class| class.to_string()).collect();
-        return Ok((idx::labeled(path, &classes)?, classes));
     }
     if is_pattern(data) {
         return match data.to_str() {

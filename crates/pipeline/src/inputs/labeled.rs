@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use kiln_data::{
     ClassMatch, ClassNames, FilesError, Folder, ListReader, Listed, ListedFiles, Listing,
-    SubsetRole, View, folder, is_idx, subset_role,
+    SubsetRole, View, folder, subset_role,
 };
 
 use super::findings::Findings;
-use super::idx;
 use super::input::{FoundSeveral, Image, Inputs};
 use super::pattern::{self, is_pattern};
+use super::records;
 use super::source::Source;
 use super::stdin::Stdin;
 use crate::context::Context;
@@ -24,19 +24,19 @@ use crate::event::Event;
 
 /// Opens images with labels, of which these are the model's classes: a dataset by its name, a
 /// folder of class folders (of one with subsets its test images), a glob pattern of images in class
-/// folders, a CSV list or one on standard input (`-`), or an IDX file of images with that of its
-/// labels beside it.
+/// folders, a CSV list or one on standard input (`-`), or files of many images: Parquet, tar, CIFAR's and IDX, of a
+/// folder of such the test images too.
 pub fn labeled(data: &str, classes: &[String], context: &Context<'_>) -> Result<Inputs> {
     let path = Path::new(data);
     if data == "-" {
         let stdin = Stdin::new(context.cancel.clone());
         return Inputs::from_list("standard input", stdin, Path::new(""), classes);
     }
+    if let Some(files) = records::find(path.as_os_str())? {
+        return records::labeled(&files, classes);
+    }
     if path.is_dir() {
         return class_folders(path, classes, context);
-    }
-    if is_idx(path) {
-        return idx::labeled(path, classes);
     }
     if path.is_file() {
         check_list(path)?;
@@ -193,13 +193,13 @@ pub(super) fn listed(listing: Listing) -> Inputs {
 
 /// The classes of a model, and where is noted that one was found by its number.
 #[derive(Debug, Clone)]
-struct Labels {
+pub(super) struct Labels {
     classes: ClassNames,
     findings: Findings,
 }
 
 impl Labels {
-    fn new(classes: &[String], findings: &Findings) -> Self {
+    pub(super) fn new(classes: &[String], findings: &Findings) -> Self {
         Self {
             classes: ClassNames::new(classes),
             findings: findings.clone(),
@@ -207,7 +207,7 @@ impl Labels {
     }
 
     /// Returns the number of a class that an image of this source has.
-    fn number(&self, class: &str, source: &str) -> Result<u32, InputsError> {
+    pub(super) fn number(&self, class: &str, source: &str) -> Result<u32, InputsError> {
         match self.classes.find(class) {
             ClassMatch::Name(index) => Ok(index),
             ClassMatch::Number(index) => {

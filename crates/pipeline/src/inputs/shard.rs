@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
-/// Every n-th image, beginning with the i-th: `i/n`.
+use kiln_records::Share;
+
+/// Every n-th image, beginning with the i-th: `i/n`; of Parquet files every n-th row group, where there are as many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     /// From 1.
@@ -11,6 +13,11 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// Returns i, from 1, and n.
+    pub const fn numbers(self) -> (u64, u64) {
+        (self.number, self.of)
+    }
+
     /// Returns whether the image at this place, from 0, is in it.
     pub const fn has(self, index: u64) -> bool {
         index % self.of == self.number - 1
@@ -19,6 +26,15 @@ impl Shard {
     /// Counts how many of so many images are in it.
     pub const fn count(self, images: u64) -> u64 {
         (images + self.of - self.number) / self.of
+    }
+}
+
+impl From<Shard> for Share {
+    fn from(shard: Shard) -> Self {
+        Self {
+            number: shard.number - 1,
+            of: shard.of,
+        }
     }
 }
 

@@ -5,13 +5,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_data::{ListReader, Listed, ListedFiles, View, images_below, is_idx};
+use kiln_data::{ListReader, Listed, ListedFiles, View, images_below};
 use kiln_util::TextReader;
 
 use super::findings::{AllFindings, Findings};
-use super::idx;
 use super::input::{Image, Inputs};
 use super::pattern::{self, is_pattern};
+use super::records;
 use super::source::Source;
 use super::stdin::Stdin;
 use crate::context::Context;
@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::error::images::InputsError;
 
 /// Opens images whose labels, if any, do not count: files, everything in and below folders, what
-/// glob patterns match, CSV lists, IDX files, datasets by their names, and `-` for an image on
+/// glob patterns match, CSV lists, Parquet, tar, CIFAR's and IDX files, datasets by their names, and `-` for an image on
 /// standard input; then the paths in `list`, one a line, `-` for standard input.
 pub fn unlabeled(
     arguments: &[OsString],
@@ -31,6 +31,11 @@ pub fn unlabeled(
         + usize::from(list == Some(Path::new("-")));
     if stdin > 1 {
         return Err(InputsError::StdinTwice.into());
+    }
+    if list.is_none()
+        && let Some((source, files)) = records::find_all(arguments)?
+    {
+        return records::unlabeled(source, &files);
     }
     let mut parts = Vec::with_capacity(arguments.len() + 1);
     for argument in arguments {
@@ -66,6 +71,9 @@ pub(super) fn images(argument: &OsStr, context: &Context<'_>) -> Result<Inputs> 
         let image = Image::reader(Stdin::new(context.cancel.clone()));
         return Ok(one(Source::named("standard input"), image));
     }
+    if let Some((source, files)) = records::find_all(&[argument.to_owned()])? {
+        return records::unlabeled(source, &files);
+    }
     if path.is_dir() {
         return below(path);
     }
@@ -83,9 +91,6 @@ pub(super) fn images(argument: &OsStr, context: &Context<'_>) -> Result<Inputs> 
             Ok((image.listed(&called, line), None))
         });
         return Ok(Inputs::new(Source::at(path), None, images));
-    }
-    if is_idx(path) {
-        return idx::unlabeled(path);
     }
     if is_pattern(argument) {
         let text = argument

@@ -1,12 +1,13 @@
 //! A file of predictions that may have been begun before.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use kiln_util::check_writable;
 
-use super::origin::Origin;
+use super::origin::{Finished, Origin};
+use super::reader::Reader;
 use super::row::{Columns, Row};
 use super::writer::{Format, Writer};
 use crate::error::Result;
@@ -16,6 +17,12 @@ use crate::error::predictions::PredictionsError;
 pub struct PredictionsFile {
     path: PathBuf,
     resumable: bool,
+    /// What is kept beside it; none of what cannot be resumed.
+    origin: Option<Origin>,
+    /// Rows, with those that were there already.
+    rows: u64,
+    /// Images that had no row where others after them had, when it was resumed.
+    pub(super) gap: u64,
     writer: Writer<Box<dyn Write + Send>>,
 }
 
@@ -39,7 +46,10 @@ impl PredictionsFile {
         check_writable(path)?;
         origin.write(path)?;
         let file = File::create(path).map_err(|source| open(path, source))?;
-        Self::begin(path, Box::new(file), format, origin.columns.clone(), true)
+        let mut begun = Self::begin(path, Box::new(file), format, origin.columns.clone(), true)?;
+        begun.resumable = format != Format::Parquet;
+        begun.origin = Some(origin.clone());
+        Ok(begun)
     }
 
     /// Resumes a file after the whole lines that are there, each of which `each` hears of; a last
@@ -51,6 +61,9 @@ impl PredictionsFile {
         each: &mut dyn FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<(Self, u64)> {
         let format = Format::of(path)?;
+        if format == Format::Parquet {
+            return Err(PredictionsError::NotResumable { path: path.into() }.into());
+        }
         let columns = origin.columns.clone();
         if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0) {
             check_writable(path)?;
@@ -68,12 +81,16 @@ impl PredictionsFile {
         let length = whole_lines(&mut file).map_err(fail)?;
         file.set_len(length).map_err(fail)?;
         file.rewind().map_err(fail)?;
-        let lines = match format {
-            Format::Csv => csv_lines(path, &file, &columns, each)?,
-            Format::JsonLines => json_lines(path, &file, &columns, each)?,
-        };
+        let mut lines = 0;
+        let read = file.try_clone().map_err(fail)?;
+        for row in Reader::new(path, read, format, &columns)? {
+            each(&row?)?;
+            lines += 1;
+        }
         file.seek(SeekFrom::End(0)).map_err(fail)?;
-        let resumed = Self::begin(path, Box::new(file), format, columns, length == 0)?;
+        let mut resumed = Self::begin(path, Box::new(file), format, columns, length == 0)?;
+        resumed.origin = Some(origin.clone());
+        resumed.rows = lines;
         Ok((resumed, lines))
     }
 
@@ -86,6 +103,7 @@ impl PredictionsFile {
 
     /// Writes a row.
     pub fn write(&mut self, row: &Row<'_>) -> Result<(), PredictionsError> {
+        self.rows += 1;
         self.writer
             .write(row)
             .map_err(|source| failed(&self.path, self.resumable, source))
@@ -96,6 +114,23 @@ impl PredictionsFile {
         self.writer
             .finish()
             .map_err(|source| failed(&self.path, self.resumable, source))
+    }
+
+    /// Notes beside the file that all images of its source or shard were gone through, `skipped` of which could not be
+    /// read and have no row: what is merged must be whole.
+    pub fn complete(&mut self, skipped: u64) -> Result<()> {
+        self.finish()?;
+        let finished = Finished {
+            rows: self.rows,
+            skipped: skipped + self.gap,
+        };
+        match &mut self.origin {
+            Some(origin) => {
+                origin.finished = Some(finished);
+                origin.write(&self.path)
+            }
+            None => Ok(()),
+        }
     }
 
     fn begin(
@@ -110,6 +145,9 @@ impl PredictionsFile {
         Ok(Self {
             path: path.into(),
             resumable: true,
+            origin: None,
+            rows: 0,
+            gap: 0,
             writer,
         })
     }
@@ -145,59 +183,6 @@ fn whole_lines(file: &mut File) -> io::Result<u64> {
     Ok(0)
 }
 
-fn csv_lines(
-    path: &Path,
-    file: &File,
-    columns: &Columns,
-    each: &mut dyn FnMut(&Row<'_>) -> Result<()>,
-) -> Result<u64> {
-    let fail = |error: csv::Error| PredictionsError::Read {
-        path: path.into(),
-        reason: error.to_string(),
-    };
-    let mut reader = csv::Reader::from_reader(BufReader::new(file));
-    let mut record = csv::StringRecord::new();
-    let mut lines = 0;
-    let header = reader.headers().map_err(fail)?;
-    if !header.is_empty() && header.iter().ne(columns.header()) {
-        return Err(PredictionsError::Header { path: path.into() }.into());
-    }
-    while reader.read_record(&mut record).map_err(fail)? {
-        let line = record.position().map_or(0, csv::Position::line);
-        let row = Row::from_csv(&record, columns).ok_or_else(|| damaged(path, line))?;
-        each(&row)?;
-        lines += 1;
-    }
-    Ok(lines)
-}
-
-fn json_lines(
-    path: &Path,
-    file: &File,
-    columns: &Columns,
-    each: &mut dyn FnMut(&Row<'_>) -> Result<()>,
-) -> Result<u64> {
-    let mut lines = 0;
-    for (line, text) in (1..).zip(BufReader::new(file).lines()) {
-        let text = text.map_err(|error| PredictionsError::Read {
-            path: path.into(),
-            reason: error.to_string(),
-        })?;
-        let row: Row<'_> = serde_json::from_str(&text).map_err(|_| damaged(path, line))?;
-        if !row.fits(columns) {
-            return Err(damaged(path, line).into());
-        }
-        each(&row)?;
-        lines += 1;
-    }
-    Ok(lines)
-}
-
-fn damaged(path: &Path, line: u64) -> PredictionsError {
-    let path = path.into();
-    PredictionsError::Line { path, line }
-}
-
 #[cfg(test)]
 mod tests {
     use kiln_inference::{Channels, Preprocessing};
@@ -220,6 +205,8 @@ mod tests {
             data: vec!["/d".into()],
             shard: None,
             columns,
+            scoring: None,
+            finished: None,
         }
     }
 

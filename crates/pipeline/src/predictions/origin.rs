@@ -8,6 +8,7 @@ use kiln_util::{Hex, write_atomically};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::figures::Scoring;
 use super::row::Columns;
 use crate::error::Result;
 use crate::error::predictions::PredictionsError;
@@ -33,6 +34,21 @@ pub struct Origin {
     pub shard: Option<String>,
     /// What the lines hold.
     pub columns: Columns,
+    /// How figures are computed from the lines; not there in files of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scoring: Option<Scoring>,
+    /// That nothing is left to do, once that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Finished>,
+}
+
+/// What a whole file of predictions holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finished {
+    /// Number of rows.
+    pub rows: u64,
+    /// Number of images without one, because they could not be read.
+    pub skipped: u64,
 }
 
 /// The SHA-256 of a model's file, with that of the weights that it keeps in other files. One that cannot
@@ -66,6 +82,8 @@ impl Origin {
             data: inputs.source.places().to_vec(),
             shard: shard.map(|shard| shard.to_string()),
             columns: Columns::of(inputs, model),
+            scoring: Some(Scoring::of(model)),
+            finished: None,
         }
     }
 
@@ -89,9 +107,8 @@ impl Origin {
         Ok(write_atomically(&path, &json)?)
     }
 
-    /// Checks that the predictions in a file have this origin. The images themselves are compared
-    /// as they are gone through.
-    pub fn check(&self, predictions: &Path) -> Result<(), PredictionsError> {
+    /// Reads the origin that is kept beside predictions.
+    pub fn read(predictions: &Path) -> Result<Self, PredictionsError> {
         let path = Self::path(predictions);
         let fail = |problem: String| PredictionsError::Origin {
             path: predictions.into(),
@@ -99,7 +116,13 @@ impl Origin {
             problem,
         };
         let text = fs::read(&path).map_err(|error| fail(error.to_string()))?;
-        let found: Self = serde_json::from_slice(&text).map_err(|error| fail(error.to_string()))?;
+        serde_json::from_slice(&text).map_err(|error| fail(error.to_string()))
+    }
+
+    /// Checks that the predictions in a file have this origin. The images themselves are compared
+    /// as they are gone through.
+    pub fn check(&self, predictions: &Path) -> Result<(), PredictionsError> {
+        let found = Self::read(predictions)?;
         match found.difference(self) {
             Some(difference) => Err(PredictionsError::Differs {
                 path: predictions.into(),
@@ -110,7 +133,7 @@ impl Origin {
     }
 
     /// Returns the first difference between the origin of a file and what is asked for now.
-    fn difference(&self, now: &Self) -> Option<String> {
+    pub(super) fn difference(&self, now: &Self) -> Option<String> {
         let shard = |origin: &Self| {
             origin
                 .shard

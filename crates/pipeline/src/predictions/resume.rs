@@ -34,7 +34,7 @@ pub fn resume(
         last = row.index;
         each(row)
     };
-    let (file, lines) = PredictionsFile::resume(path, origin, &mut follow)?;
+    let (mut file, lines) = PredictionsFile::resume(path, origin, &mut follow)?;
     if lines > 0 {
         if gap > 0 && !context.files.skips_unreadable() {
             return Err(PredictionsError::Gap {
@@ -49,6 +49,7 @@ pub fn resume(
             images: lines,
         });
     }
+    file.gap = gap;
     inputs.resumed = lines;
     Ok((file, inputs))
 }

@@ -145,6 +145,20 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Copies what it borrows.
+    pub(super) fn into_owned(self) -> Row<'static> {
+        let own = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
+        Row {
+            index: self.index,
+            path: self.path.map(own),
+            label: self.label.map(own),
+            predicted: own(self.predicted),
+            probability: self.probability,
+            probabilities: self.probabilities.into_owned().into(),
+            logits: self.logits.into_owned().into(),
+        }
+    }
+
     /// Returns whether it has what these columns say, and nothing else.
     pub fn fits(&self, columns: &Columns) -> bool {
         let classes = columns.classes.len();

@@ -1,9 +1,10 @@
-//! Writing lines of predictions, as CSV or JSON.
+//! Writing rows of predictions, as CSV, JSON or Parquet.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use super::row::{Columns, Row};
+use super::table::TableWriter;
 use crate::error::predictions::PredictionsError;
 
 /// How lines are written.
@@ -15,6 +16,8 @@ pub enum Format {
     /// A JSON object a line, with the same names; `probabilities` and `logits` in the order of the
     /// classes.
     JsonLines,
+    /// The columns of CSV in a Parquet file, which can be read once it is finished.
+    Parquet,
 }
 
 impl Format {
@@ -28,6 +31,7 @@ impl Format {
         match ending.to_string_lossy().to_lowercase().as_str() {
             "jsonl" | "ndjson" => Ok(Self::JsonLines),
             "csv" => Ok(Self::Csv),
+            "parquet" | "pq" => Ok(Self::Parquet),
             _ => Err(PredictionsError::Ending { path: path.into() }),
         }
     }
@@ -91,79 +95,95 @@ impl<W: Write> LineWriter<W> {
 /// Writes rows; they are flushed every few dozen or, with [`flush_every`](Self::flush_every), more
 /// often, and at the end by [`finish`](Self::finish).
 pub struct Writer<W: Write> {
-    format: Format,
     columns: Columns,
-    lines: LineWriter<W>,
+    out: Out<W>,
+}
+
+enum Out<W: Write> {
+    Csv(LineWriter<W>),
+    JsonLines(LineWriter<W>),
+    Parquet(Box<TableWriter<W>>),
 }
 
 impl<W: Write> Writer<W> {
     /// Creates a writer of rows to `out`, after a header unless there is one already.
     pub fn new(out: W, format: Format, columns: Columns, header: bool) -> io::Result<Self> {
-        let mut lines = LineWriter::new(out);
-        if header && format == Format::Csv {
-            let header = columns.header();
-            let line = quoted(header.iter().map(String::as_str))?;
-            lines.line(|out| out.write_all(&line))?;
-        }
-        Ok(Self {
-            format,
-            columns,
-            lines,
-        })
+        let out = match format {
+            Format::Csv => {
+                let mut lines = LineWriter::new(out);
+                if header {
+                    let header = columns.header();
+                    let line = quoted(header.iter().map(String::as_str))?;
+                    lines.line(|out| out.write_all(&line))?;
+                }
+                Out::Csv(lines)
+            }
+            Format::JsonLines => Out::JsonLines(LineWriter::new(out)),
+            Format::Parquet => Out::Parquet(Box::new(TableWriter::new(out, columns.clone())?)),
+        };
+        Ok(Self { columns, out })
     }
 
     /// Flushes after this many rows.
     #[must_use]
     pub fn flush_every(mut self, rows: u32) -> Self {
-        self.lines = self.lines.flush_every(rows);
+        self.out = match self.out {
+            Out::Csv(lines) => Out::Csv(lines.flush_every(rows)),
+            Out::JsonLines(lines) => Out::JsonLines(lines.flush_every(rows)),
+            // Row groups are as large as they are.
+            Out::Parquet(table) => Out::Parquet(table),
+        };
         self
     }
 
     /// Writes a row.
     pub fn write(&mut self, row: &Row<'_>) -> io::Result<()> {
-        match self.format {
-            Format::JsonLines => self
-                .lines
-                .line(|out| serde_json::to_writer(out, row).map_err(io::Error::from)),
-            Format::Csv => {
-                let record = self.csv(row)?;
-                self.lines.line(|out| out.write_all(&record))
+        match &mut self.out {
+            Out::JsonLines(lines) => {
+                lines.line(|out| serde_json::to_writer(out, row).map_err(io::Error::from))
             }
+            Out::Csv(lines) => {
+                let record = csv(row, &self.columns)?;
+                lines.line(|out| out.write_all(&record))
+            }
+            Out::Parquet(table) => table.write(row),
         }
     }
 
-    /// Hands over what was not yet.
+    /// Hands over what was not yet; of Parquet ends the file.
     pub fn finish(&mut self) -> io::Result<()> {
-        self.lines.flush()
+        match &mut self.out {
+            Out::Csv(lines) | Out::JsonLines(lines) => lines.flush(),
+            Out::Parquet(table) => table.finish(),
+        }
     }
+}
 
-    fn csv(&self, row: &Row<'_>) -> io::Result<Vec<u8>> {
-        let index = row.index.to_string();
-        let path = self
-            .columns
-            .path
-            .then(|| row.path.as_deref().unwrap_or_default());
-        let label = self
-            .columns
-            .label
-            .then(|| row.label.as_deref().unwrap_or_default());
-        let probability = row.probability.to_string();
-        let values: Vec<String> = row
-            .probabilities
-            .iter()
-            .chain(&*row.logits)
-            .map(ToString::to_string)
-            .collect();
-        let fixed = [
-            Some(index.as_str()),
-            path,
-            label,
-            Some(&row.predicted),
-            Some(probability.as_str()),
-        ];
-        let values = values.iter().map(String::as_str);
-        quoted(fixed.into_iter().flatten().chain(values))
-    }
+/// The line of a row in CSV.
+fn csv(row: &Row<'_>, columns: &Columns) -> io::Result<Vec<u8>> {
+    let index = row.index.to_string();
+    let path = columns
+        .path
+        .then(|| row.path.as_deref().unwrap_or_default());
+    let label = columns
+        .label
+        .then(|| row.label.as_deref().unwrap_or_default());
+    let probability = row.probability.to_string();
+    let values: Vec<String> = row
+        .probabilities
+        .iter()
+        .chain(&*row.logits)
+        .map(ToString::to_string)
+        .collect();
+    let fixed = [
+        Some(index.as_str()),
+        path,
+        label,
+        Some(&row.predicted),
+        Some(probability.as_str()),
+    ];
+    let values = values.iter().map(String::as_str);
+    quoted(fixed.into_iter().flatten().chain(values))
 }
 
 /// Quotes fields as csv does, without the end of the line.
@@ -188,13 +208,17 @@ mod tests {
             ("a.jsonl", Format::JsonLines),
             ("a.NDJSON", Format::JsonLines),
             ("a.csv", Format::Csv),
+            ("a.parquet", Format::Parquet),
             ("/dev/stdout", Format::Csv),
         ] {
             assert_eq!(of(name), Ok(format));
         }
         for name in ["z.json", "z.tsv", "z.csv.gz", "out.txt"] {
             let message = of(name).unwrap_err();
-            assert!(message.contains("neither .csv nor .jsonl"), "{message}");
+            assert!(
+                message.contains("ends in none of .csv, .jsonl"),
+                "{message}"
+            );
         }
     }
 

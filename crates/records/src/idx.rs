@@ -5,11 +5,59 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
+use kiln_util::{Hex, Thousands};
 
-use crate::error::IdxError;
+/// An IDX file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are what the messages say")]
+#[non_exhaustive]
+pub enum IdxError {
+    /// The file is missing, unreadable, or damaged gzip.
+    #[error("cannot read `{}`: {reason}: check that the file is there and whole", path.display())]
+    Read { path: PathBuf, reason: io::Error },
+    /// The first four bytes are not those of a file of unsigned bytes.
+    #[error(
+        "`{}` is not an IDX file of unsigned bytes: expected it to begin with 00 00 08 and 01 to 04, found {}: \
+         check that it is the right file", path.display(), hex(*found)
+    )]
+    Magic { path: PathBuf, found: [u8; 4] },
+    /// The axes multiply to a size beyond 64 bits.
+    #[error(
+        "`{}` announces an array of {dims:?}: expected a size that fits in memory: the header is damaged, \
+         replace the file", path.display()
+    )]
+    Overflow { path: PathBuf, dims: Vec<u32> },
+    /// The file ends before its values do.
+    #[error(
+        "`{}` is cut short: expected {} bytes, found {}: replace it by a complete copy",
+        path.display(), Thousands(*expected), Thousands(*found)
+    )]
+    Truncated {
+        path: PathBuf,
+        /// Bytes of header and values together, uncompressed; of the header alone where that is cut
+        /// short.
+        expected: u64,
+        found: u64,
+    },
+    /// The file has bytes after its values.
+    #[error(
+        "`{}` has bytes left over: expected {} bytes, found more: the header does not fit the content, \
+         replace the file", path.display(), Thousands(*expected)
+    )]
+    Trailing {
+        path: PathBuf,
+        /// Bytes of header and values together, uncompressed.
+        expected: u64,
+    },
+}
+
+/// Formats bytes with spaces between them.
+fn hex(bytes: [u8; 4]) -> String {
+    bytes.map(|byte| Hex(&[byte]).to_string()).join(" ")
+}
 
 /// The array that an IDX file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]

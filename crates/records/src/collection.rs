@@ -1,0 +1,387 @@
+//! The images of several files one after another, or a share of them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Problem, RecordsError};
+use crate::found::{Format, RecordFiles};
+use crate::parquet::{ParquetFile, Rows};
+use crate::record::Record;
+use crate::source::{ReadAt, Source};
+use crate::tar::Samples;
+
+/// A share of the images: that of process `number`, from 0, of `of`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// From 0.
+    pub number: u64,
+    /// At least 1.
+    pub of: u64,
+}
+
+impl Share {
+    const fn has(self, index: u64) -> bool {
+        index % self.of == self.number
+    }
+}
+
+/// Parquet or tar files whose indices were read.
+#[derive(Debug, Clone)]
+pub struct Collection {
+    parts: Arc<Vec<Part>>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Parquet(ParquetFile),
+    Tar(Source),
+}
+
+/// A file that is opened for each read: of thousands, a process may not have all open.
+struct Closed(PathBuf);
+
+impl ReadAt for Closed {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        std::fs::File::open(&self.0)?.read_at(buffer, offset)
+    }
+}
+
+impl Collection {
+    /// Reads the indices of Parquet files; of tar files, which have none, nothing.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read or has no images, if the classes of two differ, or if the files are of a format
+    /// that is read whole ([`Format::Cifar`], [`Format::Idx`]).
+    pub fn open(files: &RecordFiles) -> Result<Self, RecordsError> {
+        let source = |path: &PathBuf| -> Result<Source, RecordsError> {
+            let length = Source::open(path)?.length();
+            Ok(Source::new(path, length, Arc::new(Closed(path.clone()))))
+        };
+        match files.format {
+            Format::Parquet | Format::Tar => {
+                Self::of_sources(files.files.iter().map(source).collect::<Result<_, _>>()?)
+            }
+            Format::Cifar | Format::Idx => {
+                let name = files.format.name();
+                Err(Problem::Unsupported(format!("reading {name} image by image")).of(&files.name))
+            }
+        }
+    }
+
+    /// Takes files of which it is known how to read them: tar files by their ending, else Parquet.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn of_sources(sources: Vec<Source>) -> Result<Self, RecordsError> {
+        let is_tar = |source: &Source| {
+            source
+                .path()
+                .extension()
+                .is_some_and(|ending| ending.eq_ignore_ascii_case("tar"))
+        };
+        if sources.iter().all(is_tar) {
+            return Ok(Self {
+                parts: Arc::new(sources.into_iter().map(Part::Tar).collect()),
+            });
+        }
+        let files = sources.iter().map(ParquetFile::open);
+        let files = files.collect::<Result<Vec<_>, _>>()?;
+        if let Some((first, rest)) = files.split_first() {
+            for file in rest {
+                if file.classes() != first.classes() || file.has_labels() != first.has_labels() {
+                    let classes = |file: &ParquetFile| file.classes().unwrap_or_default().to_vec();
+                    return Err(Problem::Classes {
+                        first: first.source().path().to_owned(),
+                        expected: classes(first),
+                        found: classes(file),
+                    }
+                    .of(file.source().path()));
+                }
+            }
+        }
+        Ok(Self {
+            parts: Arc::new(files.into_iter().map(Part::Parquet).collect()),
+        })
+    }
+
+    /// Returns the number of images, where the files say so.
+    pub fn count(&self) -> Option<u64> {
+        self.groups().map(|groups| groups.iter().sum())
+    }
+
+    /// Returns the number of images of a share, where the files say so.
+    pub fn count_of(&self, share: Share) -> Option<u64> {
+        let groups = self.groups()?;
+        if groups.len() as u64 >= share.of {
+            let groups = (0..).zip(&groups).filter(|(at, _)| share.has(*at));
+            return Some(groups.map(|(_, rows)| rows).sum());
+        }
+        let all: u64 = groups.iter().sum();
+        Some((all + share.of - 1 - share.number) / share.of)
+    }
+
+    /// The rows of each row group of all files; none where a file has no index.
+    fn groups(&self) -> Option<Vec<u64>> {
+        let mut groups = Vec::new();
+        for part in &*self.parts {
+            match part {
+                Part::Parquet(file) => groups.extend(file.groups()),
+                Part::Tar(_) => return None,
+            }
+        }
+        Some(groups)
+    }
+
+    /// Returns the names of the classes, which labels have, where the files give them.
+    pub fn classes(&self) -> Option<&[String]> {
+        match self.parts.first()? {
+            Part::Parquet(file) => file.classes(),
+            Part::Tar(_) => None,
+        }
+    }
+
+    /// Returns whether images have labels: of tar files, whether the first one has.
+    ///
+    /// # Errors
+    ///
+    /// If the first tar file cannot be read.
+    pub fn has_labels(&self) -> Result<bool, RecordsError> {
+        match self.parts.first() {
+            Some(Part::Parquet(file)) => Ok(file.has_labels()),
+            Some(Part::Tar(source)) => match Samples::new(source.clone()).next_record() {
+                Some(Ok(record)) => Ok(record.label.is_some()),
+                Some(Err(problem)) => Err(problem.of(source.path())),
+                None => Ok(false),
+            },
+            None => Ok(false),
+        }
+    }
+
+    /// Checks that images have labels.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::NoLabels`] if there is no column of labels, or the first sample of a tar file has none.
+    pub fn check_labels(&self) -> Result<(), RecordsError> {
+        if self.has_labels()? {
+            return Ok(());
+        }
+        let Some(first) = self.parts.first() else {
+            return Ok(());
+        };
+        Err(match first {
+            Part::Parquet(file) => Problem::NoLabels {
+                expected: "a column `label`",
+                found: file.columns(),
+            }
+            .of(file.source().path()),
+            Part::Tar(source) => Problem::NoLabels {
+                expected: "a file `.cls` beside each image, or `.json` with the key `label`",
+                found: Samples::new(source.clone())
+                    .next_record()
+                    .and_then(Result::ok)
+                    .map(|record| vec![record.name])
+                    .unwrap_or_default(),
+            }
+            .of(source.path()),
+        })
+    }
+
+    /// Returns whether two are clones of one another.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.parts, &other.parts)
+    }
+
+    /// Reads one image by its place: its row group up to it, or its tar file.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or there is none.
+    pub fn record(&self, index: u64) -> Result<Record, RecordsError> {
+        let mut records = self.records(None, true);
+        // Row groups before it are gone past without being read.
+        while let Some(Part::Parquet(file)) = self.parts.get(records.part) {
+            match file.rows_of(records.group_in_part) {
+                Some(rows) if records.index + rows <= index => {
+                    records.group += 1;
+                    records.group_in_part += 1;
+                    records.row_in_part += rows;
+                    records.index += rows;
+                }
+                Some(_) => break,
+                None => {
+                    records.part += 1;
+                    records.group_in_part = 0;
+                    records.row_in_part = 0;
+                }
+            }
+        }
+        for record in records {
+            let (at, record) = record?;
+            if at == index {
+                return Ok(record);
+            }
+        }
+        let path = match self.parts.first() {
+            Some(Part::Parquet(file)) => file.source().path(),
+            Some(Part::Tar(source)) => source.path(),
+            None => Path::new(""),
+        };
+        Err(Problem::Empty.of(path))
+    }
+
+    /// Goes through the images, or a share of them: of Parquet files whole row groups, in turn, as long as each process
+    /// has one; else every image in turn. `with_images` false reads labels alone.
+    pub fn records(&self, share: Option<Share>, with_images: bool) -> Records {
+        let share = share.unwrap_or(Share { number: 0, of: 1 });
+        let groups = self.groups().map_or(0, |groups| groups.len() as u64);
+        Records {
+            collection: self.clone(),
+            share,
+            by_group: groups >= share.of,
+            with_images,
+            part: 0,
+            group: 0,
+            group_in_part: 0,
+            row_in_part: 0,
+            index: 0,
+            open: None,
+        }
+    }
+}
+
+/// Images one after another, each with its place among all of them, from 0. It ends after an error.
+pub struct Records {
+    collection: Collection,
+    share: Share,
+    /// Whether row groups are shared rather than images.
+    by_group: bool,
+    with_images: bool,
+    /// The file, row group and row that are next.
+    part: usize,
+    group: u64,
+    group_in_part: usize,
+    row_in_part: u64,
+    /// Place of the next image.
+    index: u64,
+    open: Option<Open>,
+}
+
+enum Open {
+    Rows(Box<Rows>),
+    Samples(Box<Samples>),
+}
+
+impl Records {
+    /// Opens the next row group of the share, or the next tar file; false after the last.
+    fn advance(&mut self) -> Result<bool, RecordsError> {
+        self.open = None;
+        loop {
+            let Some(part) = self.collection.parts.get(self.part) else {
+                return Ok(false);
+            };
+            match part {
+                Part::Tar(source) => {
+                    self.open = Some(Open::Samples(Box::new(Samples::new(source.clone()))));
+                    self.part += 1;
+                    return Ok(true);
+                }
+                Part::Parquet(file) => {
+                    let Some(rows) = file.rows_of(self.group_in_part) else {
+                        self.part += 1;
+                        self.group_in_part = 0;
+                        self.row_in_part = 0;
+                        continue;
+                    };
+                    let is_ours = !self.by_group || self.share.has(self.group);
+                    let (group, first) = (self.group_in_part, self.row_in_part);
+                    self.group += 1;
+                    self.group_in_part += 1;
+                    self.row_in_part += rows;
+                    if is_ours {
+                        let opened = file.rows(group, first, self.with_images);
+                        let opened = opened.map_err(|problem| problem.of(file.source().path()))?;
+                        self.open = Some(Open::Rows(Box::new(opened)));
+                        return Ok(true);
+                    }
+                    self.index += rows;
+                }
+            }
+        }
+    }
+
+    /// Returns the next image of what is open, and the path of its file.
+    fn take(&mut self) -> Option<Result<(&Path, Record), RecordsError>> {
+        match self.open.as_mut()? {
+            Open::Rows(rows) => match &self.collection.parts[self.part] {
+                Part::Parquet(file) => {
+                    let path = file.source().path();
+                    let record = rows.next(file)?;
+                    Some(match record {
+                        Ok(record) => Ok((path, record)),
+                        Err(problem) => Err(problem.of(path)),
+                    })
+                }
+                Part::Tar(_) => None,
+            },
+            Open::Samples(samples) => {
+                let Part::Tar(source) = &self.collection.parts[self.part - 1] else {
+                    return None;
+                };
+                let path = source.path();
+                Some(match samples.next_record()? {
+                    Ok(record) => Ok((path, record)),
+                    Err(problem) => Err(problem.of(path)),
+                })
+            }
+        }
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<(u64, Record), RecordsError>;
+
+    /// Returns the next image, called by the path of its file, `#`, and what it is called there.
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (by_image, share) = (!self.by_group, self.share);
+            let taken = self.take().map(|taken| {
+                taken.map(|(path, mut record)| {
+                    record.name = format!("{}#{}", path.display(), record.name);
+                    record
+                })
+            });
+            match taken {
+                Some(Ok(record)) => {
+                    let index = self.index;
+                    self.index += 1;
+                    if !by_image || share.has(index) {
+                        return Some(Ok((index, record)));
+                    }
+                }
+                Some(Err(error)) => {
+                    self.end();
+                    return Some(Err(error));
+                }
+                None => match self.advance() {
+                    Ok(true) => (),
+                    Ok(false) => return None,
+                    Err(error) => {
+                        self.end();
+                        return Some(Err(error));
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Records {
+    fn end(&mut self) {
+        self.open = None;
+        self.part = self.collection.parts.len();
+    }
+}
