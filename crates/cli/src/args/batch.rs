@@ -47,7 +47,7 @@ pub struct BatchArgs {
 }
 
 /// Reads `i/n`, or finds the shard of this process in its environment.
-fn shard(text: &str) -> Result<Shard, String> {
+pub fn shard(text: &str) -> Result<Shard, String> {
     let of = match text.strip_prefix("auto") {
         Some("") => None,
         Some(rest) => {

@@ -8,7 +8,7 @@ mod recipe;
 
 use clap::{Parser, Subcommand};
 
-pub use batch::{BatchArgs, ORIGIN, origin, written};
+pub use batch::{BatchArgs, ORIGIN, origin, shard, written};
 pub use engine::{EngineArgs, EnginesArgs, OneEngineArgs};
 pub use limits::LimitsArgs;
 pub use overrides::{OverridesArgs, PreprocessArgs};

@@ -4,7 +4,7 @@ use kiln_pipeline::inputs::Shard;
 use kiln_pipeline::sweep::{Metric, State, SweepRequest, SweepSummary, sweep};
 
 use crate::app::{App, Outcome};
-use crate::args::{RecipeArgs, TrainingArgs};
+use crate::args::{RecipeArgs, TrainingArgs, shard};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -18,8 +18,8 @@ pub struct SweepArgs {
     #[arg(long, value_name = "METRIC", value_parser = metric())]
     sort_by: Option<Metric>,
     /// Share the sweep with other processes, on this machine or others with the same folder of runs: begin with the i-th of
-    /// every n combinations, and go on with those that no process has
-    #[arg(long, value_name = "i/n")]
+    /// every n combinations, and go on with those that no process has; `auto` as in `kiln predict`
+    #[arg(long, value_name = "i/n|auto[/n]", value_parser = shard)]
     shard: Option<Shard>,
     /// Print the results as JSON
     #[arg(long)]
