@@ -66,11 +66,13 @@ def serving(command, environment):
 
 def wait(body):
     for _ in range(300):
-        with contextlib.suppress(OSError):
+        try:
             request = urllib.request.Request(f"http://127.0.0.1:{PORT}/predict", body, {"Content-Type": "image/*"})
-            return urllib.request.urlopen(request, timeout=5).read()
+            return urllib.request.urlopen(request, timeout=30).read()
+        except OSError as error:
+            reason = error
         time.sleep(0.1)
-    sys.exit("a server does not answer")
+    sys.exit(f"a server does not answer: {reason}")
 
 
 def load(session, script, connections, seconds):
