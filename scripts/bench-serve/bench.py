@@ -64,7 +64,7 @@ def serving(command, environment):
         process.wait()
 
 
-def wait(body):
+def wait(name, body):
     for _ in range(300):
         try:
             request = urllib.request.Request(f"http://127.0.0.1:{PORT}/predict", body, {"Content-Type": "image/*"})
@@ -72,7 +72,7 @@ def wait(body):
         except OSError as error:
             reason = error
         time.sleep(0.1)
-    sys.exit(f"a server does not answer: {reason}")
+    sys.exit(f"{name} does not answer: {reason}")
 
 
 def load(session, script, connections, seconds):
@@ -118,7 +118,7 @@ def main():
         for _ in range(arguments.rounds):
             for name, (command, environment) in servers.items():
                 with serving(command, environment) as session:
-                    wait(body)
+                    wait(name, body)
                     load(session, script.name, 8, 1)
                     for connections in map(int, arguments.connections.split(",")):
                         result = load(session, script.name, connections, arguments.seconds)
