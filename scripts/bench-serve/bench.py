@@ -1,5 +1,6 @@
 """Serves a model with kiln on each engine and with FastAPI, in turns, on this machine, and prints requests/s and latencies as
-Markdown. The load comes from wrk, on the same cores.
+Markdown. The load comes from wrk, on the same cores. The CPU time that a server takes for a request, all of its processes together,
+varies least where others use the machine too.
 
 usage: bench.py SERVER MODEL KIND IMAGES [--ort-lib FILE] [--rounds N] [--seconds N] [--connections N,N]
 """
@@ -35,10 +36,21 @@ function request()
 end
 function done(summary, latency)
     local errors = summary.errors
-    print(string.format("RESULT %%f %%f %%f %%d", summary.requests / summary.duration * 1e6, latency:percentile(50) / 1000,
-        latency:percentile(99) / 1000, errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+    print(string.format("RESULT %%f %%f %%f %%d %%d", summary.requests / summary.duration * 1e6, latency:percentile(50) / 1000,
+        latency:percentile(99) / 1000, summary.requests, errors.connect + errors.read + errors.write + errors.status + errors.timeout))
 end
 """
+
+
+def cpu(session):
+    """Returns the CPU time in seconds that the processes of a session have taken."""
+    ticks = 0
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+            if int(fields[3]) == session:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
@@ -46,29 +58,33 @@ def serving(command, environment):
     process = subprocess.Popen(command, env={**os.environ, **environment}, cwd=HERE, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL, start_new_session=True)
     try:
-        yield
+        yield process.pid
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def wait(body):
+def wait(name, body):
     for _ in range(300):
-        with contextlib.suppress(OSError):
+        try:
             request = urllib.request.Request(f"http://127.0.0.1:{PORT}/predict", body, {"Content-Type": "image/*"})
-            return urllib.request.urlopen(request, timeout=5).read()
+            return urllib.request.urlopen(request, timeout=30).read()
+        except OSError as error:
+            reason = error
         time.sleep(0.1)
-    sys.exit("a server does not answer")
+    sys.exit(f"{name} does not answer: {reason}")
 
 
-def load(script, connections, seconds):
+def load(session, script, connections, seconds):
     command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "30s",
                "--script", script, f"http://127.0.0.1:{PORT}"]
+    before = cpu(session)
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rate, half, most, errors = re.search(r"RESULT (\S+) (\S+) (\S+) (\d+)", output).groups()
+    used = cpu(session) - before
+    rate, half, most, requests, errors = re.search(r"RESULT (\S+) (\S+) (\S+) (\d+) (\d+)", output).groups()
     if int(errors):
         sys.exit(f"{errors} requests failed:\n{output}")
-    return float(rate), float(half), float(most)
+    return float(rate), float(half), float(most), used * 1000 / float(requests)
 
 
 def main():
@@ -101,17 +117,17 @@ def main():
         script.flush()
         for _ in range(arguments.rounds):
             for name, (command, environment) in servers.items():
-                with serving(command, environment):
-                    wait(body)
-                    load(script.name, 8, 1)
+                with serving(command, environment) as session:
+                    wait(name, body)
+                    load(session, script.name, 8, 1)
                     for connections in map(int, arguments.connections.split(",")):
-                        result = load(script.name, connections, arguments.seconds)
+                        result = load(session, script.name, connections, arguments.seconds)
                         found.setdefault((name, connections), []).append(result)
-    print("| server | connections | requests/s | p50, ms | p99, ms |\n| --- | ---: | ---: | ---: | ---: |")
+    print("| server | connections | requests/s | p50, ms | p99, ms | CPU, ms a request |\n| --- | ---: | ---: | ---: | ---: | ---: |")
     for (name, connections), results in sorted(found.items(), key=lambda item: (item[0][1], list(servers).index(item[0][0]))):
-        rate, half, most = (statistics.median(values) for values in zip(*results))
+        rate, half, most, used = (statistics.median(values) for values in zip(*results))
         rates = ", ".join(f"{result[0]:,.0f}" for result in results)
-        print(f"| {name} | {connections} | {rate:,.0f} ({rates}) | {half:.2f} | {most:.2f} |")
+        print(f"| {name} | {connections} | {rate:,.0f} ({rates}) | {half:.2f} | {most:.2f} | {used:.3f} |")
 
 
 main()

@@ -53,7 +53,7 @@ pub struct Args {
     /// `KILN_SERVE_TOKEN`]
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     pub token_file: Option<PathBuf>,
-    /// Site whose pages may ask too, such as https://example.org, or * for all; repeated for several
+    /// Site whose pages may ask too, such as `https://example.org`, or * for all; repeated for several
     #[arg(long, value_name = "ORIGIN", help_heading = "Network")]
     pub allow_origin: Vec<String>,
 

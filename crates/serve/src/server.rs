@@ -236,12 +236,11 @@ async fn exchange(
         }
         () = async { drop(ending.wait_for(|ending| *ending).await) } => None,
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        connection.await
     };
     if let Err(error) = ended {
         debug!(%error, "a connection ended early");

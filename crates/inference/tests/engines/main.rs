@@ -12,6 +12,7 @@ mod mutation;
 mod naive;
 mod outputs;
 mod refusals;
+mod sessions;
 mod stream;
 mod verify;
 

@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn only_with_a_delay_is_a_batch_waited_for() {
-        let delay = Duration::from_secs(60);
+        let delay = Duration::from_mins(1);
         let queue = Arc::new(Queue::new(10));
         queue.push(vec![1]).unwrap();
         let worker = {

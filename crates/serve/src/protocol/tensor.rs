@@ -115,8 +115,8 @@ impl InputTensor {
     ///
     /// Returns that the shape has a side below 0, or more elements than can be counted.
     pub fn elements(&self) -> Result<usize, ApiError> {
-        let sides = self.shape.iter().map(|&side| usize::try_from(side).ok());
-        let count = sides.fold(Some(1_usize), |count, side| count?.checked_mul(side?));
+        let mut sides = self.shape.iter().map(|&side| usize::try_from(side).ok());
+        let count = sides.try_fold(1_usize, |count, side| count.checked_mul(side?));
         count.ok_or_else(|| {
             ApiError::bad(format!(
                 "the shape {:?} of input `{}` is not one of a tensor",

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
@@ -93,7 +94,10 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
 
 /// Does work on so many bytes; much of it where the thread's other tasks are taken over by others.
 fn blocking<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
-    if bytes < BLOCKING {
+    // A runtime of one thread has no others.
+    let is_single = Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread);
+    if bytes < BLOCKING || is_single {
         work()
     } else {
         tokio::task::block_in_place(work)

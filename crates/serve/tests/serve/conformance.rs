@@ -177,7 +177,7 @@ fn bad_requests_get_one_clear_error() {
     assert_eq!(good.status, 200);
     let huge = i64::MAX;
     for (body, expected) in [
-        ("".to_owned(), "not an inference request"),
+        (String::new(), "not an inference request"),
         ("{".into(), "not an inference request"),
         ("[]".into(), "not an inference request"),
         ("{}".into(), "inputs"),

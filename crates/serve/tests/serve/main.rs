@@ -5,6 +5,7 @@ mod control;
 mod ending;
 mod hostile;
 mod images;
+mod layouts;
 mod load;
 mod predict;
 mod server;
