@@ -271,7 +271,7 @@ fn a_file_of_predictions_is_what_its_ending_says() {
         &file,
     ]));
     assert!(
-        message.contains("z.json") && message.contains("neither .csv nor .jsonl"),
+        message.contains("z.json") && message.contains("none of .csv, .jsonl and .parquet"),
         "{message}"
     );
     assert!(!std::path::Path::new(&file).exists());

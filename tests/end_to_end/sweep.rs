@@ -553,7 +553,8 @@ fn what_failed_in_one_process_is_not_tried_by_another() {
 
 #[test]
 fn a_sweep_that_is_halved_is_not_shared_and_shards_count_from_one() {
-    let halved = folder("\"training.seed\" = [1, 2, 3]\nhalving = true\n");
+    let halved =
+        folder("\"training.seed\" = [1, 2, 3]\n\"training.epochs\" = [3]\nhalving = true\n");
     let message = sweep(halved.path(), &["--shard", "1/2"]).stderr;
     assert!(
         message.contains("error: `sweep.halving` compares all combinations"),

@@ -142,7 +142,14 @@ fn pipeline(hint: &Hint) -> String {
             "skip such images with --skip-bad; a graph may divide by zero for an image of one color"
                 .into()
         }
-        Hint::EndIn { endings } => format!("end its name in {}", endings.join(" or ")),
+        Hint::EndIn { endings } => {
+            let (last, others) = match endings {
+                [only] => (*only, String::new()),
+                [others @ .., last] => (*last, format!("{} or ", others.join(", "))),
+                [] => ("another word", String::new()),
+            };
+            format!("end its name in {others}{last}")
+        }
         Hint::Lines => {
             "write .csv or .jsonl, which can be resumed; `kiln merge` makes a Parquet file of it".into()
         }

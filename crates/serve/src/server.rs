@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -30,6 +31,8 @@ const MAX_HEAD: usize = 64 << 10;
 const MAX_STREAMS: u32 = 128;
 /// How much of a body a client of HTTP/2 may send before it is read.
 const WINDOW: u32 = 1 << 20;
+/// How long a connection that has not asked for anything stays open when the server ends.
+const UNREAD: Duration = Duration::from_millis(250);
 /// How long accepting pauses where the system has no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -121,10 +124,7 @@ impl Server {
                 permit,
             ));
         }
-        // Those that the system has accepted already, and which may have sent a request.
-        while let Ok(Some((stream, permit))) =
-            timeout(Duration::from_millis(1), self.accept(&connections)).await
-        {
+        for (stream, permit) in last_connections(self.listener, &connections) {
             tokio::spawn(serve(
                 stream,
                 self.router.clone(),
@@ -135,7 +135,6 @@ impl Server {
                 permit,
             ));
         }
-        drop(self.listener);
         ending.send_replace(true);
         let all = u32::try_from(places).unwrap_or(u32::MAX);
         match timeout(bound, connections.acquire_many(all)).await {
@@ -163,6 +162,33 @@ impl Server {
             }
         }
     }
+}
+
+/// Takes the connections that the system has accepted for the program, and which may have sent a request, and closes the
+/// listener. The system is told before to accept no more, so that it has none, or one in the moment of closing, that nobody takes.
+fn last_connections(
+    listener: TcpListener,
+    connections: &Arc<Semaphore>,
+) -> Vec<(TcpStream, OwnedSemaphorePermit)> {
+    let mut taken = Vec::new();
+    let Ok(listener) = listener.into_std() else {
+        return taken;
+    };
+    // Where this fails, the next connections wait in a longer queue.
+    let _ = SockRef::from(&listener).listen(0);
+    while let Ok(permit) = Arc::clone(connections).try_acquire_owned()
+        && let Ok((stream, _)) = listener.accept()
+    {
+        let prepared = stream
+            .set_nonblocking(true)
+            .and_then(|()| stream.set_nodelay(true))
+            .and_then(|()| TcpStream::from_std(stream));
+        match prepared {
+            Ok(stream) => taken.push((stream, permit)),
+            Err(error) => warn!(%error, "cannot accept a connection"),
+        }
+    }
+    taken
 }
 
 /// Serves a connection until it ends.
@@ -236,11 +262,20 @@ async fn exchange(
         }
         () = async { drop(ending.wait_for(|ending| *ending).await) } => None,
     };
-    let ended = if let Some(ended) = ended {
-        ended
-    } else {
-        connection.as_mut().graceful_shutdown();
-        connection.await
+    let ended = match ended {
+        Some(ended) => ended,
+        None if begun.load(Ordering::Relaxed) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        // A request that has arrived may not have been read yet.
+        None => match timeout(UNREAD, connection.as_mut()).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        },
     };
     if let Err(error) = ended {
         debug!(%error, "a connection ended early");

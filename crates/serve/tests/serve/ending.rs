@@ -13,10 +13,11 @@ fn on_sigterm_no_accepted_request_is_lost() {
     let server = Server::start(&[&server::digits(), "--grace", "1"]);
     let images = digits(32);
     let (refused, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let reset = AtomicUsize::new(0);
     let address = server.address;
     std::thread::scope(|scope| {
         for image in &images {
-            let (refused, answered) = (&refused, &answered);
+            let (refused, answered, reset) = (&refused, &answered, &reset);
             scope.spawn(move || {
                 loop {
                     match exchange(address, "POST", "/predict", &[], &image.bytes) {
@@ -25,14 +26,15 @@ fn on_sigterm_no_accepted_request_is_lost() {
                             answered.fetch_add(1, Ordering::Relaxed);
                         }
                         // Only where nobody listens any more may a connection fail.
-                        Err(error) => {
-                            assert_eq!(
-                                error.kind(),
-                                std::io::ErrorKind::ConnectionRefused,
-                                "{error}"
-                            );
+                        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
                             refused.store(true, Ordering::Relaxed);
                             return;
+                        }
+                        // The system may take a connection in the moment in which the program closes its queue, which has
+                        // one place then.
+                        Err(error) => {
+                            assert!(error.to_string().starts_with("0 bytes"), "{error}");
+                            reset.fetch_add(1, Ordering::Relaxed);
                         }
                     }
                 }
@@ -53,6 +55,8 @@ fn on_sigterm_no_accepted_request_is_lost() {
         );
     });
     assert!(refused.into_inner());
+    let reset = reset.into_inner();
+    assert!(reset <= 1, "{reset} connections were not taken");
     assert!(server.ended().success());
 }
 
