@@ -26,7 +26,7 @@ from . import _kiln
 from ._kiln import ImageError, KilnError, LoadError, __version__
 
 if TYPE_CHECKING:
-    import pyarrow
+    import pyarrow as _pa
 
 __all__ = [
     "ImageError",
@@ -140,7 +140,7 @@ class Predictions(Sequence[Prediction]):
         rows = np.arange(len(self))
         return np.where(self.indices < 0, np.float32("nan"), self.probabilities[rows, self.indices])
 
-    def to_arrow(self) -> pyarrow.RecordBatch:
+    def to_arrow(self) -> _pa.RecordBatch:
         """A record batch with `label`, `probability`, `probabilities` (as many as there are classes) and `error`; needs
         `pyarrow`."""
         import pyarrow as pa

@@ -4,6 +4,8 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+__all__ = ["Embedder", "ImageError", "KilnError", "LoadError", "Model", "__version__"]
+
 __version__: str
 
 class KilnError(Exception):
