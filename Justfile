@@ -65,6 +65,10 @@ check-report *args:
 check-python:
     scripts/check-python/run
 
+# Benchmark the Python package against Pillow and onnxruntime in a process pool
+bench-python *args:
+    scripts/bench-python/run {{ args }}
+
 # Run the Python package under Ray Data and Dask, with a worker killed; downloads Ray
 check-engines *args:
     scripts/check-engines/run {{ args }}
