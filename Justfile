@@ -61,6 +61,10 @@ check-explanations:
 check-report *args:
     scripts/check-report/run {{ args }}
 
+# Evaluate a million rows of Parquet: memory, bytes of a shard, merged shards; needs strace and GNU time
+check-records *args:
+    scripts/check-records/run {{ args }}
+
 # Build the Python package, and test its wheel beside the command line
 check-python:
     scripts/check-python/run
