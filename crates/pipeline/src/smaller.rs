@@ -68,7 +68,7 @@ pub struct OnEngine {
     pub engine: String,
     /// Figures of the model and of the copy.
     pub figures: [Figures; 2],
-    /// Both on the images that all engines computed, where each image has one class.
+    /// Both on the images that this engine computed, where each image has one class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paired: Option<Paired>,
     /// The replay of the copy's golden vectors, where it has some.
@@ -125,6 +125,7 @@ impl Smaller {
         if let Some(first) = self.engines.first() {
             let header = [
                 "engine",
+                "images",
                 &first.figures[1].figure,
                 "images/s",
                 "change",
@@ -169,12 +170,13 @@ impl OnEngine {
         }
     }
 
-    fn row(&self) -> [String; 6] {
+    fn row(&self) -> [String; 7] {
         let [_, copy] = &self.figures;
         let paired =
             |text: fn(&Paired) -> String| self.paired.as_ref().map_or_else(String::new, text);
         [
             self.engine.clone(),
+            thousands(copy.images as usize),
             copy.value.clone(),
             thousands(copy.images_per_second.round() as usize),
             paired(|it| points(it.accuracy_change())),

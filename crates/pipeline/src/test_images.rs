@@ -32,7 +32,7 @@ pub struct TestRun {
     pub evaluated: AnyEvaluated,
     /// The graph's output for the images that all engines computed, `[images, classes]` row-major.
     pub scores: Vec<f32>,
-    /// The class of each of these images and the predicted one, where each image has one class.
+    /// The class of each image that this engine computed and the predicted one, where each image has one class.
     pub choices: Vec<[u32; 2]>,
     /// One line per image, as CSV.
     pub predictions: Vec<u8>,
@@ -65,7 +65,6 @@ impl TestImages<'_> {
             };
             if let (0, Some(sample)) = (at, &self.sample) {
                 run.scores = rows(&run.scores, images, sample);
-                run.choices = rows(&run.choices, images, sample);
             }
             runs.push(run);
         }
