@@ -262,20 +262,16 @@ async fn exchange(
         }
         () = async { drop(ending.wait_for(|ending| *ending).await) } => None,
     };
+    // A request that has arrived may not have been read yet.
     let ended = match ended {
-        Some(ended) => ended,
-        None if begun.load(Ordering::Relaxed) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        // A request that has arrived may not have been read yet.
-        None => match timeout(UNREAD, connection.as_mut()).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        },
+        None if !begun.load(Ordering::Relaxed) => timeout(UNREAD, connection.as_mut()).await.ok(),
+        ended => ended,
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        connection.await
     };
     if let Err(error) = ended {
         debug!(%error, "a connection ended early");
