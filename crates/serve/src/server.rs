@@ -105,6 +105,17 @@ impl Server {
         let places = self.limits.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         let connections = Arc::new(Semaphore::new(places));
         let (ending, _) = watch::channel(false);
+        let spawn = |stream, permit| {
+            tokio::spawn(serve(
+                stream,
+                self.router.clone(),
+                Arc::clone(&self.app),
+                self.limits.clone(),
+                self.tls.clone(),
+                ending.subscribe(),
+                permit,
+            ));
+        };
         let mut stop = pin!(stop);
         loop {
             let accepted = tokio::select! {
@@ -114,26 +125,10 @@ impl Server {
             let Some((stream, permit)) = accepted else {
                 continue;
             };
-            tokio::spawn(serve(
-                stream,
-                self.router.clone(),
-                Arc::clone(&self.app),
-                self.limits.clone(),
-                self.tls.clone(),
-                ending.subscribe(),
-                permit,
-            ));
+            spawn(stream, permit);
         }
         for (stream, permit) in last_connections(self.listener, &connections) {
-            tokio::spawn(serve(
-                stream,
-                self.router.clone(),
-                Arc::clone(&self.app),
-                self.limits.clone(),
-                self.tls.clone(),
-                ending.subscribe(),
-                permit,
-            ));
+            spawn(stream, permit);
         }
         ending.send_replace(true);
         let all = u32::try_from(places).unwrap_or(u32::MAX);
