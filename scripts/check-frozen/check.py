@@ -1,6 +1,6 @@
-"""check.py KILN FOLDER [NAME...]: exports networks of torchvision and timm with seeded random weights, trains a head on each with
-kiln, and checks the exported file: what leads to the features is the original's, and onnxruntime computes the scores that the
-features and the head's weights give."""
+"""check.py KILN FOLDER [NAME or FILE.onnx...]: exports networks of torchvision and timm with seeded random weights, or takes others'
+files as they are, trains a head on each with kiln, and checks the exported file: what leads to the features is the original's, and
+onnxruntime computes the scores that the features and the head's weights give."""
 
 import subprocess
 import sys
@@ -59,8 +59,11 @@ class Calibration(CalibrationDataReader):
 
 
 def files(folder, names):
-    """Every network by the legacy exporter, some by dynamo's, one quantized, one in half precision."""
+    """Every network by the legacy exporter, some by dynamo's, one quantized, one in half precision; files that exist are themselves."""
     for name in names:
+        if name.endswith(".onnx"):
+            yield Path(name)
+            continue
         if name == "resnet18_int8":
             source = folder / "resnet18.onnx"
             target = folder / "resnet18_int8.onnx"
@@ -139,9 +142,9 @@ def check(original, run_model):
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(before.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    images = np.random.default_rng(5).normal(size=(4, 3, 224, 224)).astype(np.float32)
-    name = session.get_inputs()[0].name
-    one_by_one = isinstance(session.get_inputs()[0].shape[0], int)
+    name, (batch, *shape) = session.get_inputs()[0].name, session.get_inputs()[0].shape
+    images = np.random.default_rng(5).normal(size=(4, *shape)).astype(np.float32)
+    one_by_one = isinstance(batch, int)
     batches = [images[i : i + 1] for i in range(4)] if one_by_one else [images]
     features = np.concatenate([session.run([value], {name: batch})[0] for batch in batches]).astype(np.float32)
     expected = features @ weights["dense.weight"].T + weights["dense.bias"]

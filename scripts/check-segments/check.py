@@ -1,5 +1,7 @@
-"""check.py PROGRAM FOLDER [FILE...]: compares what the program `run_segments` computes for each layer of a network with ONNX Runtime."""
+"""check.py PROGRAM [FILE.onnx...]: compares what the program `run_segments` computes for each layer of a network with ONNX Runtime: of
+the graphs in graphs/, which get random weights, or of whole files."""
 
+import gzip
 import subprocess
 import sys
 import tempfile
@@ -11,78 +13,36 @@ import onnxruntime
 
 # Largest difference of a layer's output, as a part of its largest value.
 TOLERANCE = 1e-4
-
-# Networks with the size of their images: small ones, where a network takes them.
-TORCHVISION = {
-    "resnet18": 96,
-    "resnet50": 96,
-    "resnext50_32x4d": 96,
-    "regnet_y_400mf": 96,
-    "mobilenet_v2": 96,
-    "mobilenet_v3_small": 96,
-    "mobilenet_v3_large": 96,
-    "mnasnet1_0": 96,
-    "efficientnet_b0": 96,
-    "convnext_tiny": 96,
-    "swin_t": 224,
-    "densenet121": 96,
-    "googlenet": 96,
-    "inception_v3": 139,
-    "shufflenet_v2_x1_0": 96,
-    "squeezenet1_1": 96,
-    "vgg11_bn": 224,
-}
-TIMM = {"deit_tiny_patch16_224": 224, "efficientnet_lite0": 96}
-# One of the exporters in turn, so that each meets every third network; some meet all three.
-EXPORTERS = ["13", "17", "dynamo"]
-ATTENTION = ["deit_tiny_patch16_224"]  # exported from opset 14 on
-BY_ALL = ["resnet18", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "deit_tiny_patch16_224"]
+GRAPHS = Path(__file__).parent / "graphs"
 
 
-def build(name):
-    """Returns a network with seeded random weights, and with statistics as a trained one has them: not 0 and 1."""
-    import timm
-    import torch
-    import torchvision
-
-    torch.manual_seed(7)
-    # The default initialization of these two takes half a minute.
-    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    if name in TIMM:
-        model = timm.create_model(name, pretrained=False)
-    else:
-        model = getattr(torchvision.models, name)(weights=None, **options)
-    generator = torch.Generator().manual_seed(1)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1, generator=generator)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
-    return model.eval()
+def weights(op, at, shape, others, generator):
+    """Returns values for an input of a node such as a trained network has: activations keep their scale, statistics of batch
+    normalization are not 0 and 1."""
+    if op in ("BatchNormalization", "LayerNormalization", "GroupNormalization", "InstanceNormalization") and at in (1, 4):
+        return generator.uniform(0.5, 1.5, shape)
+    if op == "Conv" and at == 1:
+        return generator.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape)
+    if op == "MatMul" and at == 1 or op == "Gemm" and at == 1 and not others.get("transB"):
+        return generator.normal(0, np.sqrt(1 / shape[-2]), shape)
+    if op == "Gemm" and at == 1:
+        return generator.normal(0, np.sqrt(1 / shape[-1]), shape)
+    return generator.normal(0, 0.1, shape)
 
 
-def exports():
-    """Yields the names of networks, their image sizes and exporters."""
-    for at, (name, size) in enumerate((TORCHVISION | TIMM).items()):
-        for exporter in EXPORTERS if name in BY_ALL else [EXPORTERS[at % len(EXPORTERS)]]:
-            yield name, size, "14" if exporter == "13" and name in ATTENTION else exporter
-
-
-def export(name, size, exporter, folder):
-    """Exports by the legacy exporter with this operator set, or by dynamo's."""
-    import torch
-
-    file = folder / f"{name}-{exporter}.onnx"
-    if file.exists():
-        return file
-    arguments = {"f": file, "input_names": ["images"], "output_names": ["scores"]}
-    if exporter == "dynamo":
-        # One image would make the batch a constant.
-        arguments |= {"dynamo": True, "external_data": False, "dynamic_shapes": ({0: torch.export.Dim("batch")},), "verbose": False}
-    else:
-        axes = {"images": {0: "batch"}, "scores": {0: "batch"}}
-        arguments |= {"dynamo": False, "opset_version": int(exporter), "dynamic_axes": axes}
-    torch.onnx.export(build(name), (torch.zeros(2, 3, size, size),), **arguments)
-    return file
+def fill(model):
+    """Gives the tensors without values some."""
+    generator = np.random.default_rng(7)
+    uses = {}
+    for node in model.graph.node:
+        attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+        for at, name in enumerate(node.input):
+            uses.setdefault(name, (node.op_type, at, attributes))
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and not tensor.raw_data and not tensor.float_data:
+            op, at, attributes = uses[tensor.name]
+            values = weights(op, at, list(tensor.dims), attributes, generator)
+            tensor.raw_data = values.astype(np.float32).tobytes()
 
 
 def images_for(model):
@@ -106,13 +66,17 @@ def run(model, outputs, feed):
 
 
 def check(program, file):
-    """Compares all layers of a file."""
-    model = onnx.load(file)
+    """Compares all layers of a file, packed or not, in which tensors may have no values."""
+    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+        model = onnx.load(stream)
+    fill(model)
     name, images = images_for(model)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         images.tofile(folder / "images.f32")
-        lines = subprocess.run([program, file, folder], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+        filled = folder / "filled.onnx"
+        onnx.save(model, filled)
+        lines = subprocess.run([program, filled, folder], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
         layers = [line.split("\t") for line in lines]
         expected = run(model, [value for _, value, _, _ in layers], {name: images})
         found = [np.fromfile(folder / f"{at}.f32", np.float32) for at in range(len(layers))]
@@ -136,14 +100,9 @@ def compare(file, layer, found, expected):
 
 
 def main():
-    program, folder, *files = map(Path, sys.argv[1:])
-    if files:
-        for file in files:
-            check(program, file)
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, size, exporter in exports():
-        check(program, export(name, size, exporter, folder))
+    program, *files = map(Path, sys.argv[1:])
+    for file in files or sorted(GRAPHS.iterdir()):
+        check(program, file)
 
 
 if __name__ == "__main__":
