@@ -49,7 +49,7 @@ check-networks:
 check-frozen *names:
     scripts/check-frozen/run {{ names }}
 
-# Run networks of torchvision and timm as layers, segment by segment, and compare with ONNX Runtime; downloads PyTorch
+# Run networks of torchvision and timm as layers, segment by segment, and compare with ONNX Runtime
 check-segments *files:
     scripts/check-segments/run {{ files }}
 

@@ -90,12 +90,15 @@ class Bench:
     def evaluate(self, title: str, network: str, folder: pathlib.Path, drafts: bool) -> None:
         model = self.model(network)
 
-        def kiln(engine: str):
-            command = [KILN, "--threads", self.args.threads, "eval", model, "--data", folder, "--engine", engine, "--json", "-"]
+        def kiln(engine: str, *options: str):
+            command = [KILN, "--threads", self.args.threads, "eval", model, "--data", folder, "--engine", engine, "--json", "-", *options]
             output, memory = run(command)
             return json.loads(output)["images_per_second"], memory
 
         contenders = {"kiln": lambda: kiln("ort"), "kiln with tract": lambda: kiln("tract")}
+        if drafts:
+            for gap in ("1", "2"):
+                contenders[f"kiln with tract, reducing_gap {gap}"] = lambda g=gap: kiln("tract", "--reducing-gap", g)
         for name, options in {"": [], ", draft": ["--draft"]}.items():
             if drafts or not options:
                 for wait in WAITS:

@@ -101,8 +101,10 @@ def main() -> None:
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=300, help="calibration images")
+    parser.add_argument("--methods", help="only these methods, such as minmax,mse, of those that either has")
     parser.add_argument("--tables", action="store_true", help="accuracy by method and by number of calibration images too")
     args = parser.parse_args()
+    wanted = args.methods.split(",") if args.methods else [*PYTHON_METHODS, *KILN_METHODS]
     with tempfile.TemporaryDirectory() as work:
         bench = Bench(args, pathlib.Path(work))
         images = pathlib.Path(work) / "images.npy"
@@ -110,10 +112,10 @@ def main() -> None:
         np.save(images, calibration(chosen(args.data, args.images), bench.record))
         reading = time.perf_counter() - start
         models = {"float": (args.model, 0.0)}
-        for method in PYTHON_METHODS:
+        for method in [method for method in PYTHON_METHODS if method in wanted]:
             output, seconds = bench.python(method, images)
             models[f"onnxruntime, {method}"] = output, seconds + reading
-        for method in KILN_METHODS:
+        for method in [method for method in KILN_METHODS if method in wanted]:
             models[f"kiln, {method}"] = bench.kiln(method, args.images)
         rates = {name: {"ort": [], "tract": []} for name in models}
         for _ in range(args.rounds):

@@ -119,12 +119,16 @@ impl Form {
     /// Takes an image that was decoded, and what it will be prepared by, if that is known.
     fn new(pixels: Pixels, preprocessor: Option<&Preprocessor>) -> Result<Self, PreprocessError> {
         let decoded = pixels.as_raw().pixels.len();
+        // Such pixels were decoded for this record alone, smaller than they are.
+        let is_for_one = |wanted: &Preprocessor| wanted.record().resize.reducing_gap > 0;
         // Others are not smaller even as bytes.
-        if let Some(preprocessor) = preprocessor.filter(|wanted| wanted.len() < decoded) {
+        let preprocessor =
+            preprocessor.filter(|wanted| is_for_one(wanted) || wanted.len() < decoded);
+        if let Some(preprocessor) = preprocessor {
             let mut values = vec![0.0; preprocessor.len()];
             preprocessor.resized(upright(&pixels, preprocessor).as_raw(), &mut values)?;
             let values = Resized::new(values);
-            if values.bytes() < decoded {
+            if is_for_one(preprocessor) || values.bytes() < decoded {
                 return Ok(Self::Resized {
                     record: Arc::new(preprocessor.record().clone()),
                     values: Arc::new(values),
@@ -242,6 +246,13 @@ pub(crate) struct Keeping {
 }
 
 impl Keeping {
+    /// Decodes an image. Returns whether it has colors, and what is kept of it.
+    fn decode(&self, bytes: &[u8], name: &str) -> Result<(bool, Option<Kept>), PreprocessError> {
+        Pixels::decode_then(bytes, name, self.preprocessor.as_deref(), |pixels| {
+            Ok((has_colors(pixels.as_raw()), self.keep(pixels)?))
+        })
+    }
+
     /// Returns what is kept of an image that was decoded, if there is room.
     fn keep(&self, pixels: Pixels) -> Result<Option<Kept>, PreprocessError> {
         let Some(memory) = &self.memory else {
@@ -284,9 +295,7 @@ impl ImageFile {
     /// Reads and decodes a file, and keeps what is asked for if there is room in memory.
     pub fn read(root: &Path, path: &Path, keeping: &Keeping) -> Result<Self, PreprocessError> {
         let ImageBytes { name, bytes } = ImageBytes::read(&root.join(path))?;
-        let (colored, kept) = Pixels::decode_then(&bytes, &name, |pixels| {
-            Ok((has_colors(pixels.as_raw()), keeping.keep(pixels)?))
-        })?;
+        let (colored, kept) = keeping.decode(&bytes, &name)?;
         Ok(Self {
             path: path.into(),
             place: Place::File,
@@ -317,9 +326,10 @@ impl ImageFile {
         let name = format!("`{}`", record.name);
         let bytes = read_content(&record.image, &name)?;
         let (colored, kept) = match keeping {
-            Some(keeping) => Pixels::decode_then(&bytes, &name, |pixels| {
-                Ok((Some(has_colors(pixels.as_raw())), keeping.keep(pixels)?))
-            })?,
+            Some(keeping) => {
+                let (colored, kept) = keeping.decode(&bytes, &name)?;
+                (Some(colored), kept)
+            }
             None => (None, None),
         };
         Ok(Self {
@@ -416,7 +426,7 @@ impl ImageFiles {
         {
             return Ok(Image::Kept(Arc::clone(pixels)));
         }
-        self.decode_then(index, |pixels| Ok(Image::Owned(pixels)))
+        self.decode_then(index, None, |pixels| Ok(Image::Owned(pixels)))
     }
 
     /// Writes the tensor of an image, and keeps what spares decoding and resizing it the next time.
@@ -434,13 +444,13 @@ impl ImageFiles {
         {
             return Ok(());
         }
-        let form = self.decode_then(index, |pixels| {
+        let for_whole = Some(preparation.preprocessor).filter(|_| !preparation.crops());
+        let form = self.decode_then(index, for_whole, |pixels| {
             if self.memory.is_none() {
                 preparation.of_decoded(&pixels, out)?;
                 return Ok(None);
             }
-            let keep_resized = Some(preparation.preprocessor).filter(|_| !preparation.crops());
-            let form = Form::new(pixels, keep_resized)?;
+            let form = Form::new(pixels, for_whole)?;
             preparation.of_form(&form, out)?;
             Ok(Some(form))
         })?;
@@ -456,10 +466,11 @@ impl ImageFiles {
     fn decode_then<T>(
         &self,
         index: usize,
+        wanted: Option<&Preprocessor>,
         then: impl FnOnce(Pixels) -> Result<T, PreprocessError>,
     ) -> Result<T, PreprocessError> {
         let (name, bytes) = self.files[index].bytes(&self.root)?;
-        Pixels::decode_then(&bytes, &name, then)
+        Pixels::decode_then(&bytes, &name, wanted, then)
     }
 
     /// Computes the SHA-256 of what `sha256sum` prints for the files in their order, run in the root.

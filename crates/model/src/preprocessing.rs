@@ -92,6 +92,12 @@ pub struct Resize {
     /// Where the center of an odd number of pixels to crop is.
     #[serde(default, skip_serializing_if = "is_default")]
     pub crop_rounding: CropRounding,
+    /// Whether an image much larger than the size to resize to is first divided by 2, 4, 8 and so on: as
+    /// often as so many times that size remain. 0, the default, divides none. A JPEG is decoded at the
+    /// smaller size, as by Pillow's `draft`; of others, squares of pixels are averaged, as by its
+    /// `Image.reduce`. At most [`Preprocessing::MAX_GAP`].
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reducing_gap: u32,
 }
 
 /// Which sides of an image become a size.
@@ -194,6 +200,12 @@ pub enum PreprocessingError {
         /// Width found.
         width: u32,
     },
+    /// `reducing_gap` is beyond [`Preprocessing::MAX_GAP`].
+    #[error("`reducing_gap` is {found}, which is out of range: expected 0 to {max}", max = Preprocessing::MAX_GAP)]
+    ReducingGap {
+        /// What was found.
+        found: u32,
+    },
     /// A filter that the arithmetic does not have.
     #[error("the arithmetic `{arithmetic}` has no filter `{filter}`: use `tensorflow` or `pillow`")]
     Filter {
@@ -227,6 +239,9 @@ pub enum PreprocessingError {
 impl Preprocessing {
     /// Longest side in pixels: far beyond what classifiers take, short of what exhausts memory.
     pub const MAX_SIDE: u32 = 8192;
+
+    /// Largest `reducing_gap`: beyond 3, results hardly change.
+    pub const MAX_GAP: u32 = 8;
 
     /// Pixels of 0 to 255 mapped to 0 to 1 (Keras's `Rescaling(1/255)`).
     pub fn unit(height: u32, width: u32, channels: Channels) -> Self {
@@ -358,8 +373,16 @@ impl Preprocessing {
             return Err(PreprocessingError::ResizedSize { height, width });
         }
         let Resize {
-            filter, arithmetic, ..
+            filter,
+            arithmetic,
+            reducing_gap,
+            ..
         } = self.resize;
+        if reducing_gap > Self::MAX_GAP {
+            return Err(PreprocessingError::ReducingGap {
+                found: reducing_gap,
+            });
+        }
         if (filter, arithmetic) == (Filter::Lanczos, Arithmetic::Torch) {
             return Err(PreprocessingError::Filter { filter, arithmetic });
         }

@@ -40,6 +40,10 @@ pub struct Steps {
     /// Where the center of an odd number of pixels to crop is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crop_rounding: Option<CropRounding>,
+    /// How many times the size to resize to has to remain where an image is divided by 2, 4, 8 and so on
+    /// first; 0 for not dividing it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reducing_gap: Option<u32>,
 }
 
 /// What transparent pixels are put on.
@@ -125,6 +129,10 @@ impl Steps {
                 .get("crop_rounding")
                 .map(|it| it.choice(&CropRounding::WORDS))
                 .transpose()?,
+            reducing_gap: section
+                .get("reducing_gap")
+                .map(|it| it.integer(0..=Preprocessing::MAX_GAP.into()))
+                .transpose()?,
         })
     }
 
@@ -143,6 +151,7 @@ impl Steps {
             arithmetic: self.arithmetic.or(other.arithmetic),
             padding: self.padding.or(other.padding),
             crop_rounding: self.crop_rounding.or(other.crop_rounding),
+            reducing_gap: self.reducing_gap.or(other.reducing_gap),
         }
     }
 
@@ -175,6 +184,7 @@ impl Steps {
                 arithmetic,
                 padding: self.padding.unwrap_or_default(),
                 crop_rounding: self.crop_rounding.unwrap_or_default(),
+                reducing_gap: self.reducing_gap.unwrap_or_default(),
             },
             ..record
         }
@@ -190,6 +200,7 @@ impl Steps {
             arithmetic,
             padding,
             crop_rounding,
+            reducing_gap,
         } = record.resize;
         Self {
             orientation: Some(record.orientation),
@@ -202,6 +213,7 @@ impl Steps {
             arithmetic: Some(arithmetic),
             padding: Some(padding),
             crop_rounding: Some(crop_rounding),
+            reducing_gap: Some(reducing_gap),
         }
     }
 }

@@ -20,8 +20,7 @@ impl<'a> Source<'a> {
     /// The source for a model with these channels. Color is turned into gray here, where the model
     /// takes gray; transparent pixels are put on the background, where there is one.
     pub(crate) fn new(image: &RawImage<'a>, wanted: Channels, background: Option<[u8; 3]>) -> Self {
-        let has_alpha = matches!(image.channels, 2 | 4);
-        let Some(background) = background.filter(|_| has_alpha) else {
+        let Some(background) = background.filter(|_| image.has_alpha()) else {
             return Self::opaque(Cow::Borrowed(image.pixels), image.channels as usize, wanted);
         };
         Self::opaque(Cow::Owned(blend(image, background)), 3, wanted)
@@ -51,7 +50,7 @@ impl<'a> Source<'a> {
 /// The pixels of an image with alpha, which comes last in each, on a background: red, green and
 /// blue. The arithmetic of Pillow's `Image.paste` with the image as its own mask (`BLEND` in
 /// `ImagingUtils.h`), so that the bytes are the same.
-fn blend(image: &RawImage<'_>, background: [u8; 3]) -> Vec<u8> {
+pub(crate) fn blend(image: &RawImage<'_>, background: [u8; 3]) -> Vec<u8> {
     let channels = image.channels as usize;
     let step = usize::from(image.is_color());
     let pixel = |p: &[u8]| {

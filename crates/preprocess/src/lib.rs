@@ -14,16 +14,19 @@
 //!    Pillow's `Image.paste`; without one alpha is dropped, as by `tf.io.decode_image` and Pillow's
 //!    `convert("RGB")`. Gray is repeated into every channel; color becomes gray by ITU-R 601-2 luma,
 //!    rounded to 8 bits, as by Pillow's `convert("L")`.
-//! 5. **Resize**, both sides or the shorter or longer one, with the record's filter, in the
+//! 5. **Reduce** an image much larger than the size to resize to, if the record has a `reducing_gap`: means of
+//!    squares, as by Pillow's `Image.reduce`; a JPEG that is decoded for a preprocessor
+//!    ([`Preprocessor::decode`]) at a smaller size, as by its `draft`.
+//! 6. **Resize**, both sides or the shorter or longer one, with the record's filter, in the
 //!    arithmetic of `tf.image.resize`, `torch.nn.functional.interpolate` or Pillow. An image that
 //!    has the size already is left as it is.
-//! 6. **Crop or pad** to the tensor's size, about the center.
-//! 7. **Transform** ([`Preprocessor::transformed`] only): in training, what augmentation has
+//! 7. **Crop or pad** to the tensor's size, about the center.
+//! 8. **Transform** ([`Preprocessor::transformed`] only): in training, what augmentation has
 //!    decided on.
-//! 8. **Normalize**: `(p * scale - mean[c]) / std[c]` in f32, in exactly this order of operations.
-//! 9. **Erase** ([`Preprocessor::transformed`] only): in training, a rectangle, if one was decided on.
+//! 9. **Normalize**: `(p * scale - mean[c]) / std[c]` in f32, in exactly this order of operations.
+//! 10. **Erase** ([`Preprocessor::transformed`] only): in training, a rectangle, if one was decided on.
 //!
-//! For a graph that normalizes by itself, [`to_pixels`] takes the place of the last step.
+//! For a graph that normalizes by itself, [`to_pixels`] takes the place of normalizing.
 //!
 //! ```
 //! use kiln_preprocess::{Preprocessor, RawImage};
@@ -51,6 +54,7 @@ mod normalize;
 mod orientation;
 mod pixels;
 mod preprocessor;
+mod reduce;
 mod resize;
 mod transform;
 

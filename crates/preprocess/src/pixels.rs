@@ -7,6 +7,7 @@ use image::DynamicImage;
 use crate::decode::{Decoded, decode_as};
 use crate::error::{MAX_SIDE, PreprocessError};
 use crate::orientation::Orientation;
+use crate::preprocessor::Preprocessor;
 
 /// Decoded pixels of 8 bits in HWC order: rows from the top, pixels from the left, the channels of
 /// a pixel together.
@@ -35,13 +36,8 @@ impl RawImage<'_> {
         let samples = rows_of_pixels
             .flat_map(|row| &row[left * channels..(left + columns) * channels])
             .copied();
-        Pixels {
-            samples: samples.collect(),
-            height: rows as u32,
-            width: columns as u32,
-            channels: self.channels,
-            orientation: Orientation::Upright,
-        }
+        let size = [rows as u32, columns as u32];
+        Pixels::new(samples.collect(), size, self.channels, Orientation::Upright)
     }
 
     /// Checks that the parts fit together.
@@ -72,6 +68,11 @@ impl RawImage<'_> {
         Ok(())
     }
 
+    /// Whether pixels say how opaque they are.
+    pub(crate) fn has_alpha(&self) -> bool {
+        matches!(self.channels, 2 | 4)
+    }
+
     /// Whether pixels have three colors rather than one gray.
     pub(crate) fn is_color(&self) -> bool {
         self.channels >= 3
@@ -89,10 +90,31 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// Decodes an image in memory, as [`decode`](crate::decode) does; `name` is what messages call
-    /// it, such as its path in backquotes. The pixels are not turned.
-    pub fn decode(bytes: &[u8], name: &str) -> Result<Self, PreprocessError> {
-        Self::of(decode_as(bytes, name)?)
+    /// Samples of an image of this height and width.
+    pub(crate) fn new(
+        samples: Vec<u8>,
+        [height, width]: [u32; 2],
+        channels: u32,
+        orientation: Orientation,
+    ) -> Self {
+        Self {
+            samples,
+            height,
+            width,
+            channels,
+            orientation,
+        }
+    }
+
+    /// Decodes an image in memory, as [`decode`](crate::decode) does, or [`Preprocessor::decode`] of the one
+    /// that is given; `name` is what messages call it, such as its path in backquotes. The pixels are not
+    /// turned.
+    pub fn decode(
+        bytes: &[u8],
+        name: &str,
+        wanted: Option<&Preprocessor>,
+    ) -> Result<Self, PreprocessError> {
+        Self::of(decode_as(bytes, name, wanted)?)
     }
 
     /// Takes the pixels of a decoded file.
@@ -105,13 +127,7 @@ impl Pixels {
             // Borrowed where they have 8 bits already: then the image's own bytes will do.
             Cow::Borrowed(_) => image.into_bytes(),
         };
-        Ok(Self {
-            samples,
-            height,
-            width,
-            channels,
-            orientation,
-        })
+        Ok(Self::new(samples, [height, width], channels, orientation))
     }
 
     /// Returns how the picture is stored: what the file's metadata say.
@@ -124,14 +140,9 @@ impl Pixels {
     pub fn upright(self) -> Self {
         let orientation = self.orientation;
         let size = [self.height, self.width];
-        let [height, width] = orientation.upright_size(size);
-        Self {
-            samples: orientation.turn(self.samples, size, self.channels),
-            height,
-            width,
-            channels: self.channels,
-            orientation: Orientation::Upright,
-        }
+        let samples = orientation.turn(self.samples, size, self.channels);
+        let size = orientation.upright_size(size);
+        Self::new(samples, size, self.channels, Orientation::Upright)
     }
 
     /// The same pixels, borrowed.

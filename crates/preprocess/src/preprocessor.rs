@@ -4,15 +4,16 @@ use std::fmt;
 
 use fast_image_resize::FilterType;
 use image::DynamicImage;
-use kiln_model::{Arithmetic, Filter, Preprocessing, PreprocessingError};
+use kiln_model::{Arithmetic, Filter, Fit, Preprocessing, PreprocessingError, Resize};
 
 use crate::bytes;
-use crate::channels::{Source, samples};
+use crate::channels::{Source, blend, samples};
 use crate::error::PreprocessError;
 use crate::geometry::{Window, windows};
 use crate::normalize::Normalize;
 use crate::orientation::Orientation;
 use crate::pixels::{Pixels, RawImage, eight_bit};
+use crate::reduce::{divisor, reduce};
 use crate::resize::{Axis, blend_rows};
 use crate::transform::Transform;
 
@@ -113,12 +114,20 @@ impl Preprocessor {
                 image.check()?;
                 let [rows, columns] = crop.part([image.height, image.width].map(|it| it as usize));
                 let part = image.part(rows, columns);
-                let [_, height, width] = self.shape();
+                let tensor = [self.record.height, self.record.width];
+                // A part is stretched, whatever becomes of whole images.
+                let resize = Resize {
+                    fit: Fit::Stretch,
+                    ..self.record.resize
+                };
+                let size = [rows[1] as u32, columns[1] as u32];
+                let reduced = self.reduced(&part.as_raw(), divisor(size, tensor, &resize));
+                let part = reduced.as_ref().unwrap_or(&part).as_raw();
                 let windows = [
-                    Window::stretched(rows[1], height),
-                    Window::stretched(columns[1], width),
+                    Window::stretched(part.height as usize, tensor[0] as usize),
+                    Window::stretched(part.width as usize, tensor[1] as usize),
                 ];
-                self.write_windows(&part.as_raw(), windows, &self.identity, &mut pixels)?;
+                self.write_windows(&part, windows, &self.identity, &mut pixels)?;
             }
             None => self.resized(image, &mut pixels)?,
         }
@@ -168,6 +177,35 @@ impl Preprocessor {
         Ok(())
     }
 
+    /// By what an image that is stored with this height and width is divided before it is resized.
+    pub(crate) fn divisor(&self, size: [u32; 2], orientation: Orientation) -> u32 {
+        let size = if self.turns(orientation) {
+            orientation.upright_size(size)
+        } else {
+            size
+        };
+        divisor(size, self.record.resized_size(), &self.record.resize)
+    }
+
+    /// An image that was checked, divided; none where nothing is divided. What is transparent is put on the
+    /// background first: a mean of colors knows nothing of it.
+    fn reduced(&self, image: &RawImage<'_>, by: u32) -> Option<Pixels> {
+        if by == 1 {
+            return None;
+        }
+        Some(match self.record.background.filter(|_| image.has_alpha()) {
+            Some(background) => {
+                let image = RawImage {
+                    pixels: &blend(image, background),
+                    channels: 3,
+                    ..*image
+                };
+                reduce(&image, by)
+            }
+            None => reduce(image, by),
+        })
+    }
+
     /// Writes the tensor with these normalizations, one per channel.
     fn write(
         &self,
@@ -176,8 +214,11 @@ impl Preprocessor {
         out: &mut [f32],
     ) -> Result<(), PreprocessError> {
         image.check()?;
+        let by = self.divisor([image.height, image.width], Orientation::Upright);
+        let reduced = self.reduced(image, by);
+        let image = reduced.as_ref().map_or(*image, Pixels::as_raw);
         let windows = windows(&self.record, [image.height, image.width]);
-        self.write_windows(image, windows, normalize, out)
+        self.write_windows(&image, windows, normalize, out)
     }
 
     /// Writes what the windows show of an image that was checked.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kiln_inference::PreprocessError;
-use kiln_inference::{Picture, Preprocessor, RawImage, decode_image, open_image};
+use kiln_inference::{Picture, Preprocessor, RawImage};
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -91,8 +91,8 @@ impl Image<'_> {
         out: &mut [f32],
     ) -> Result<(), PreprocessError> {
         match self {
-            Self::Path(path) => open_image(path)?.prepare(preprocessor, out),
-            Self::Encoded(bytes) => decode_image(bytes)?.prepare(preprocessor, out),
+            Self::Path(path) => preprocessor.open(path)?.prepare(preprocessor, out),
+            Self::Encoded(bytes) => preprocessor.decode(bytes)?.prepare(preprocessor, out),
             Self::Pixels(pixels) => preprocessor.raw(pixels, out),
         }
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_model::{
     Arithmetic, Background, Channels, CropRounding, Filter, Fit, Layout, ModelOverrides,
-    OutputKind, Preprocess, Steps, check_share, parse_color, parse_number, parse_size,
+    OutputKind, Preprocess, Preprocessing, Steps, check_share, parse_color, parse_number, parse_size,
     parse_threshold,
 };
 use kiln_pipeline::overrides::OverridesRequest;
@@ -80,6 +80,9 @@ pub struct StepsArgs {
     /// How half of an odd number of pixels to crop is rounded
     #[arg(help_heading = HEADING, long, value_name = "even|down")]
     pub crop_rounding: Option<CropRounding>,
+    /// Divide images by 2, 4, 8 first, where N times the size to resize to remain; 0 for never
+    #[arg(help_heading = HEADING, long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(Preprocessing::MAX_GAP)))]
+    pub reducing_gap: Option<u32>,
 }
 
 impl StepsArgs {
@@ -95,6 +98,7 @@ impl StepsArgs {
             arithmetic: self.arithmetic,
             padding: self.padding,
             crop_rounding: self.crop_rounding,
+            reducing_gap: self.reducing_gap,
         }
     }
 }

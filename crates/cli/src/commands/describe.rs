@@ -182,6 +182,9 @@ fn note(note: ConversionNote) -> Option<&'static str> {
         ConversionNote::CropShifted => {
             "where an odd number of pixels is cropped, the other tool's crop is one pixel from this model's"
         }
+        ConversionNote::NotReduced => {
+            "this model divides large images before it resizes them, the other tool does not: such images differ slightly"
+        }
         ConversionNote::ChannelsFirst => {
             "this model takes channels last, the other tool returns them first: transpose its output"
         }

@@ -16,7 +16,7 @@ use kiln_pipeline::quantize::{
 };
 use kiln_pipeline::runtime::RuntimeRecord;
 use kiln_pipeline::{Error, engines, inputs};
-use kiln_report::{LayerCost, Picture, plot_sensitivity, text_table};
+use kiln_report::text_table;
 use kiln_util::{bytes, counted, thousands, write_atomically};
 use serde::Serialize;
 
@@ -207,7 +207,7 @@ pub fn run(args: &QuantizeArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     if let Some(costs) = &made.costs {
         text += &layers(costs, &made.kept)?;
         if let Some(path) = args.picture() {
-            picture::write(path, &plot(costs, &made.kept)?)?;
+            picture::write(path, &Sensitivity::plot(costs, &made.kept)?)?;
         }
     }
     let mut passed = true;
@@ -388,18 +388,6 @@ impl From<Passed> for Made {
             comparison: Some(passed.comparison),
         }
     }
-}
-
-fn plot(costs: &[Sensitivity], kept: &[String]) -> anyhow::Result<Picture> {
-    let costs: Vec<LayerCost<'_>> = costs
-        .iter()
-        .map(|cost| LayerCost {
-            layer: &cost.layer,
-            noise: cost.noise,
-            kept: kept.contains(&cost.layer),
-        })
-        .collect();
-    Ok(plot_sensitivity(&costs)?)
 }
 
 /// What the most costly layers cost.

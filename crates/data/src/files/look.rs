@@ -34,7 +34,7 @@ impl Listing {
     /// a folder, on all threads of rayon's pool. `progress` is called after every image.
     pub fn look(&self, at_most: usize, progress: &(dyn Fn() + Sync)) -> Look {
         let seen = |bytes: &[u8], name: &str| {
-            let seen = Pixels::decode_then(bytes, name, |pixels| {
+            let seen = Pixels::decode_then(bytes, name, None, |pixels| {
                 let image = pixels.as_raw();
                 let size = [image.height, image.width];
                 let size = pixels.orientation().upright_size(size);

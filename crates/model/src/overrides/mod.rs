@@ -24,6 +24,7 @@ const KEYS: &[&str] = &[
     "arithmetic",
     "padding",
     "crop_rounding",
+    "reducing_gap",
     "scale",
     "mean",
     "std",

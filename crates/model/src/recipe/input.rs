@@ -23,6 +23,7 @@ pub(super) const KEYS: &[&str] = &[
     "arithmetic",
     "padding",
     "crop_rounding",
+    "reducing_gap",
 ];
 
 /// `[input]`: what the model takes.

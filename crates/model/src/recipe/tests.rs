@@ -1577,7 +1577,7 @@ fn every_step_of_the_preprocessing_has_a_key() {
     );
     let recipe = with_input(
         "orientation = false\nbackground = [255, 255, 255]\nresize = \"longer\"\nresize_to = [32, 30]\n\
-         filter = \"lanczos\"\nantialias = false\narithmetic = \"pillow\"\npadding = \"114,114,114\"\ncrop_rounding = \"down\"",
+         filter = \"lanczos\"\nantialias = false\narithmetic = \"pillow\"\npadding = \"114,114,114\"\ncrop_rounding = \"down\"\nreducing_gap = 2",
     )
     .unwrap();
     let record = recipe.preprocessing();
@@ -1593,6 +1593,7 @@ fn every_step_of_the_preprocessing_has_a_key() {
             arithmetic: Arithmetic::Pillow,
             padding: [114; 3],
             crop_rounding: CropRounding::Down,
+            reducing_gap: 2,
         }
     );
     assert_eq!(

@@ -35,6 +35,9 @@ pub enum ConversionNote {
     /// Of an odd number of pixels to crop, the other tool rounds half the other way: where that happens
     /// the crop is shifted by one pixel.
     CropShifted,
+    /// Images much larger than the model's are divided by 2, 4 or 8 before they are resized, which the
+    /// other tool does not do: they differ slightly.
+    NotReduced,
     /// The model takes channels last, Hugging Face's processors and timm return them first: their
     /// output is to be transposed.
     ChannelsFirst,
@@ -181,6 +184,7 @@ fn converted(
         (odd && resize.crop_rounding != rounding).then_some(ConversionNote::CropShifted),
         (!resize.antialias && resize.filter != Filter::Nearest)
             .then_some(ConversionNote::Antialiased),
+        (resize.reducing_gap > 0).then_some(ConversionNote::NotReduced),
         (spec.layout == Layout::Nhwc).then_some(ConversionNote::ChannelsFirst),
     ];
     let mut bytes = serde_json::to_vec_pretty(config)?;

@@ -75,6 +75,7 @@ pub fn items<'a>(spec: &ModelSpec, resolved: &'a Resolved) -> Vec<Item<'a>> {
                 ("arithmetic", |said| said.steps.arithmetic.is_some()),
                 ("padding", |said| said.steps.padding.is_some()),
                 ("crop_rounding", |said| said.steps.crop_rounding.is_some()),
+                ("reducing_gap", |said| said.steps.reducing_gap.is_some()),
                 pipeline,
             ],
         ),

@@ -38,7 +38,12 @@ fn resized(record: &Preprocessing) -> String {
             format!("cropped to the aspect ratio, resized to {height}x{width}")
         }
     };
-    format!("{to} ({})", filter(&record.resize))
+    let reduced = match record.resize.reducing_gap {
+        0 => String::new(),
+        1 => "divided by 2, 4, 8 down to no less than what follows, ".to_owned(),
+        gap => format!("divided by 2, 4, 8 down to no less than {gap} times what follows, "),
+    };
+    format!("{reduced}{to} ({})", filter(&record.resize))
 }
 
 /// The filter, and whose arithmetic it is computed in.
@@ -112,6 +117,14 @@ mod tests {
         assert_eq!(
             sentence(&plain, "p / 255"),
             "Stretched to 28x30 (bilinear, TensorFlow), gray, p / 255"
+        );
+        let reduced = Steps {
+            reducing_gap: Some(2),
+            ..Steps::default()
+        };
+        assert_eq!(
+            sentence(&reduced.apply(plain), "p / 255"),
+            "Divided by 2, 4, 8 down to no less than 2 times what follows, stretched to 28x30 (bilinear, TensorFlow), gray, p / 255"
         );
         let padded = Steps {
             background: Some(Some([255; 3]).into()),

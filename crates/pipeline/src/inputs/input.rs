@@ -151,7 +151,7 @@ impl Input {
         out: &mut [f32],
     ) -> Result<bool, PreprocessError> {
         let mut decode = |bytes: &[u8], name: &str| {
-            Pixels::decode_then(bytes, name, |pixels| {
+            Pixels::decode_then(bytes, name, Some(preprocessor), |pixels| {
                 let turned = pixels.orientation() != Orientation::Upright;
                 preprocessor.pixels(pixels, out)?;
                 Ok(turned && !preprocessor.record().orientation)

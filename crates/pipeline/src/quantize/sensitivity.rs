@@ -1,6 +1,7 @@
 //! What each layer costs in 8 bits.
 
 use kiln_onnx::ModelFile;
+use kiln_report::{LayerCost, Picture, plot_sensitivity};
 use serde::{Deserialize, Serialize};
 
 use super::{Calibrated, load};
@@ -17,6 +18,25 @@ pub struct Sensitivity {
     pub layer: String,
     /// The mean squared change of a score by the variance of the scores: 0.01 is a noise of a tenth of them.
     pub noise: f64,
+}
+
+impl Sensitivity {
+    /// Draws what layers cost, those apart that `kept` names: they stay in float.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can be drawn.
+    pub fn plot(costs: &[Self], kept: &[String]) -> Result<Picture> {
+        let costs: Vec<LayerCost<'_>> = costs
+            .iter()
+            .map(|cost| LayerCost {
+                layer: &cost.layer,
+                noise: cost.noise,
+                kept: kept.contains(&cost.layer),
+            })
+            .collect();
+        Ok(plot_sensitivity(&costs)?)
+    }
 }
 
 impl Calibrated {

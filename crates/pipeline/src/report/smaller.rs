@@ -1,10 +1,11 @@
 //! The smaller copy of a run's model, on the run's page.
 
-use kiln_report::{Block, Figure, LayerCost, Section, Table, plot_sensitivity};
+use kiln_report::{Block, Figure, Section, Table};
 use kiln_util::{percent, thousands};
 
 use crate::compare::p_value_text;
 use crate::error::Result;
+use crate::quantize::Sensitivity;
 use crate::smaller::{Figures, OnEngine, Smaller, points};
 
 /// Describes the copy, and compares it with the model on each engine.
@@ -106,18 +107,9 @@ fn comparison(on: &OnEngine) -> Option<[String; 5]> {
 
 /// What each layer costs.
 fn sensitivity(smaller: &Smaller) -> Result<Figure> {
-    let costs: Vec<LayerCost<'_>> = smaller
-        .layers
-        .iter()
-        .map(|cost| LayerCost {
-            layer: &cost.layer,
-            noise: cost.noise,
-            kept: smaller.kept.contains(&cost.layer),
-        })
-        .collect();
     Ok(Figure {
         name: "sensitivity".into(),
-        picture: plot_sensitivity(&costs)?,
+        picture: Sensitivity::plot(&smaller.layers, &smaller.kept)?,
         caption: "What a layer alone in 8 bits does to the scores of calibration images: the mean squared change of a score by \
                   the variance of the scores. 0.01 is a noise of a tenth of them"
             .into(),

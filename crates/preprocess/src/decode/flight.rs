@@ -8,6 +8,7 @@ use image::ImageReader;
 
 use crate::error::PreprocessError;
 use crate::pixels::Pixels;
+use crate::preprocessor::Preprocessor;
 
 /// Bytes that decoding may take in the whole process, as far as they can be told from the files: some
 /// twenty photographs of 12 megapixels at a time, or one of any size.
@@ -20,7 +21,7 @@ const BYTES_PER_PIXEL: u64 = 12;
 static BUDGET: Budget = Budget::new(IN_FLIGHT);
 
 impl Pixels {
-    /// Decodes an image in memory, as [`decode`](Self::decode) does, and hands the pixels on, while
+    /// Decodes an image in memory, as [`decode`](Self::decode) does, for a preprocessor if one is given, and hands the pixels on, while
     /// no more is decoded in this way at the same time than memory has room for: some 2 GiB, or a
     /// single image.
     ///
@@ -28,10 +29,11 @@ impl Pixels {
     pub fn decode_then<T>(
         bytes: &[u8],
         name: &str,
+        wanted: Option<&Preprocessor>,
         then: impl FnOnce(Self) -> Result<T, PreprocessError>,
     ) -> Result<T, PreprocessError> {
         let _room = BUDGET.take(estimate(bytes));
-        then(Self::decode(bytes, name)?)
+        then(Self::decode(bytes, name, wanted)?)
     }
 }
 

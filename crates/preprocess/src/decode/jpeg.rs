@@ -1,11 +1,17 @@
 //! What the `image` crate's decoder of JPEG does not tell or do: truncated files, which it pads with
 //! gray, are errors; frames of motion JPEG get the Huffman tables that they leave out; kinds that it
-//! does not decode have names.
+//! does not decode have names; large images can be decoded at a smaller size.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Cursor, Seek, SeekFrom};
 
-use super::Problem;
+use image::codecs::jpeg::JpegDecoder;
+use image::{DynamicImage, GrayImage, ImageDecoder, RgbImage};
+use jpeg_decoder::{Decoder, PixelFormat};
+
+use super::{Decoded, Problem, orientation};
+use crate::error::MAX_DECODED_BYTES;
+use crate::preprocessor::Preprocessor;
 
 /// Start of a marker.
 const MARKER: u8 = 0xFF;
@@ -35,6 +41,35 @@ pub(super) fn complete(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Problem> {
         }
         _ => Cow::Borrowed(bytes),
     })
+}
+
+/// Largest divisor of the sides that costs less than the whole: a square of 8 samples is then their mean.
+const MOST: u32 = 8;
+
+/// Decodes an image smaller than it is, as far as the preprocessor divides it before it resizes it: by 2, 4
+/// or 8, with `jpeg-decoder`. None where it is not divided, has other colors than gray or three, or cannot be decoded
+/// in this way: then decoding it whole tells what is wrong.
+pub(super) fn reduced(bytes: &[u8], wanted: &Preprocessor) -> Option<Decoded> {
+    let mut header = JpegDecoder::new(Cursor::new(bytes)).ok()?;
+    let (width, height) = header.dimensions();
+    let orientation = orientation(&mut header);
+    let by = wanted.divisor([height, width], orientation).min(MOST);
+    if by == 1 {
+        return None;
+    }
+    let mut decoder = Decoder::new(bytes);
+    decoder.set_max_decoding_buffer_size(MAX_DECODED_BYTES as usize);
+    let side = |side: u32| u16::try_from(side.div_ceil(by)).ok();
+    let (width, height) = decoder.scale(side(width)?, side(height)?).ok()?;
+    let samples = decoder.decode().ok()?;
+    let (width, height) = (width.into(), height.into());
+    let image = match decoder.info()?.pixel_format {
+        PixelFormat::L8 => GrayImage::from_raw(width, height, samples).map(DynamicImage::from),
+        PixelFormat::RGB24 => RgbImage::from_raw(width, height, samples).map(DynamicImage::from),
+        PixelFormat::L16 | PixelFormat::CMYK32 => None,
+    };
+    let image = image?;
+    Some(Decoded { image, orientation })
 }
 
 /// The header of a frame.

@@ -72,7 +72,7 @@ impl Picture for DynamicImage {
 /// floating-point samples. Sides of more than [`RawImage::MAX_SIDE`](crate::RawImage::MAX_SIDE)
 /// pixels, and images that need more than 512 MiB.
 pub fn decode(bytes: &[u8]) -> Result<Decoded, PreprocessError> {
-    decode_as(bytes, "the data")
+    decode_as(bytes, "the data", None)
 }
 
 /// Endings, in small letters, of the files that are taken for images where a folder is searched for
@@ -96,7 +96,22 @@ pub fn is_image_name(path: &Path) -> bool {
 /// Reads and decodes an image file, as [`decode`] does. The file's name does not matter.
 pub fn open(path: impl AsRef<Path>) -> Result<Decoded, PreprocessError> {
     let file = ImageBytes::read(path.as_ref())?;
-    decode_as(&file.bytes, &file.name)
+    decode_as(&file.bytes, &file.name, None)
+}
+
+impl Preprocessor {
+    /// Decodes an image in memory for this preprocessor, as [`decode`] does, but a JPEG no larger than the
+    /// record's `reducing_gap` takes it: up to eight times smaller, in a fraction of the time and memory. From
+    /// whole pixels, as [`decode`] gives them, the tensor differs by what two decoders of JPEG differ.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, PreprocessError> {
+        decode_as(bytes, "the data", Some(self))
+    }
+
+    /// Reads and decodes an image file for this preprocessor, as its [`decode`](Self::decode) does.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Decoded, PreprocessError> {
+        let file = ImageBytes::read(path.as_ref())?;
+        decode_as(&file.bytes, &file.name, Some(self))
+    }
 }
 
 /// Most bytes of an image file: twice what its pixels may take.
@@ -164,12 +179,19 @@ impl From<ImageError> for Problem {
     }
 }
 
-/// Decodes an image in memory that messages call by this name.
-pub(crate) fn decode_as(bytes: &[u8], name: &str) -> Result<Decoded, PreprocessError> {
+/// Decodes an image in memory that messages call by this name; a JPEG no larger than is wanted.
+pub(crate) fn decode_as(
+    bytes: &[u8],
+    name: &str,
+    wanted: Option<&Preprocessor>,
+) -> Result<Decoded, PreprocessError> {
     let decoded = match image::guess_format(bytes) {
-        Ok(ImageFormat::Jpeg) => {
-            jpeg::complete(bytes).and_then(|bytes| through_image(&bytes, ImageFormat::Jpeg))
-        }
+        Ok(ImageFormat::Jpeg) => jpeg::complete(bytes).and_then(|bytes| {
+            match wanted.and_then(|wanted| jpeg::reduced(&bytes, wanted)) {
+                Some(decoded) => Ok(decoded),
+                None => through_image(&bytes, ImageFormat::Jpeg),
+            }
+        }),
         Ok(ImageFormat::Tiff) => tiff::decode(bytes)
             .unwrap_or_else(|| through_image(bytes, ImageFormat::Tiff))
             .map(upright),
@@ -194,14 +216,17 @@ fn through_image(bytes: &[u8], format: ImageFormat) -> Result<Decoded, Problem> 
     let mut left = limits();
     left.reserve(decoder.total_bytes())?;
     decoder.set_limits(left)?;
-    // Metadata that cannot be read are no reason to refuse the pixels.
-    let orientation = decoder
-        .orientation()
-        .ok()
-        .and_then(|orientation| Orientation::from_exif(orientation.to_exif().into()))
-        .unwrap_or_default();
+    let orientation = orientation(&mut decoder);
     let image = DynamicImage::from_decoder(decoder)?;
     Ok(Decoded { image, orientation })
+}
+
+/// How a camera was held. Metadata that cannot be read are no reason to refuse the pixels.
+fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
+    let found = decoder.orientation().ok();
+    found
+        .and_then(|orientation| Orientation::from_exif(orientation.to_exif().into()))
+        .unwrap_or_default()
 }
 
 /// Turns the pixels of a TIFF file, as Pillow does when it reads one: elsewhere the tag is left to

@@ -61,7 +61,7 @@ impl Row {
         let bytes = std::fs::read(folder().join(name)).expect("a photograph");
         let preprocessor = Preprocessor::new(self.record()).expect("a valid record");
         let mut out = vec![f32::NAN; preprocessor.len()];
-        let pixels = Pixels::decode(&bytes, name).expect("a photograph that is decoded");
+        let pixels = Pixels::decode(&bytes, name, None).expect("a photograph that is decoded");
         preprocessor
             .pixels(pixels, &mut out)
             .expect("a photograph that is prepared");
@@ -127,7 +127,7 @@ fn the_set_is_whole() {
     for entry in std::fs::read_dir(folder()).expect("the photographs") {
         let path = entry.expect("a photograph").path();
         let bytes = std::fs::read(&path).expect("a photograph");
-        let pixels = Pixels::decode(&bytes, "it").expect("a photograph that is decoded");
+        let pixels = Pixels::decode(&bytes, "it", None).expect("a photograph that is decoded");
         orientations.push(pixels.orientation().exif());
     }
     orientations.sort_unstable();

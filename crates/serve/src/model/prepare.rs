@@ -36,7 +36,7 @@ pub fn prepare(
             keep_pixels,
         } => {
             check_size(bytes, name, max_pixels)?;
-            let prepared = Pixels::decode_then(bytes, name, |pixels| {
+            let prepared = Pixels::decode_then(bytes, name, Some(preprocessor), |pixels| {
                 if !keep_pixels {
                     preprocessor.pixels(pixels, out)?;
                     return Ok(None);
