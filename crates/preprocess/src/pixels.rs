@@ -135,6 +135,14 @@ impl Pixels {
         self.orientation
     }
 
+    /// The same pixels of a picture that is stored in this orientation.
+    pub(crate) fn stored_in(self, orientation: Orientation) -> Self {
+        Self {
+            orientation,
+            ..self
+        }
+    }
+
     /// Returns the picture turned upright.
     #[must_use]
     pub fn upright(self) -> Self {

@@ -13,7 +13,7 @@ use crate::geometry::{Window, windows};
 use crate::normalize::Normalize;
 use crate::orientation::Orientation;
 use crate::pixels::{Pixels, RawImage, eight_bit};
-use crate::reduce::{divisor, reduce};
+use crate::reduce::{divisor, jpeg_divisor, reduce};
 use crate::resize::{Axis, blend_rows};
 use crate::transform::Transform;
 
@@ -85,12 +85,25 @@ impl Preprocessor {
         self.record.orientation && orientation != Orientation::Upright
     }
 
-    /// Returns decoded pixels turned upright, where the record says so; else as they are.
+    /// Whether a JPEG with these pixels, which were decoded whole, is decoded at a smaller size for this
+    /// preprocessor, to slightly other pixels.
+    pub fn decodes_less(&self, whole: &Pixels) -> bool {
+        let RawImage { height, width, .. } = whole.as_raw();
+        jpeg_divisor(self.divisor([height, width], whole.orientation())) > 1
+    }
+
+    /// Returns decoded pixels turned upright, where the record says so; else as they are. Those that are turned are
+    /// divided before, by the record's `reducing_gap`: from the corner where their file begins, as a decoder does it.
     pub fn upright(&self, pixels: Pixels) -> Pixels {
-        if self.turns(pixels.orientation()) {
-            pixels.upright()
-        } else {
-            pixels
+        let orientation = pixels.orientation();
+        if !self.turns(orientation) {
+            return pixels;
+        }
+        let image = pixels.as_raw();
+        let by = self.divisor([image.height, image.width], orientation);
+        match self.reduced(&image, by) {
+            Some(reduced) => reduced.stored_in(orientation).upright(),
+            None => pixels.upright(),
         }
     }
 

@@ -29,19 +29,26 @@ pub(crate) fn divisor(image: [u32; 2], size: [u32; 2], resize: &Resize) -> u32 {
     by
 }
 
+/// By what a decoder of JPEG divides an image that is divided by so much: half of that, because most files have half as
+/// many samples of color as of brightness, and these are then as many as are wanted; at most 8, where a block of 8
+/// times 8 samples is their mean.
+pub(crate) fn jpeg_divisor(by: u32) -> u32 {
+    (by / 2).clamp(1, 8)
+}
+
 /// The means of squares of `by` times `by` samples, rounded, at the right and lower edge of what is left of
 /// them: Pillow's `Image.reduce`.
 pub(crate) fn reduce(image: &RawImage<'_>, by: u32) -> Pixels {
+    let [height, width] = [image.height, image.width].map(|side| side.div_ceil(by));
     let (channels, side) = (image.channels as usize, by as usize);
     let row_length = image.width as usize * channels;
-    let width = image.width.div_ceil(by);
-    let mut samples = Vec::with_capacity(image.height.div_ceil(by) as usize * width as usize * channels);
+    let mut samples = Vec::with_capacity(height as usize * width as usize * channels);
     let mut sums = vec![0_u64; width as usize * channels];
     for rows in image.pixels.chunks(row_length * side) {
         sums.fill(0);
-        let height = rows.len() / row_length;
         for row in rows.chunks_exact(row_length) {
-            for (sums, pixels) in sums.chunks_exact_mut(channels).zip(row.chunks(channels * side)) {
+            let squares = row.chunks(channels * side);
+            for (sums, pixels) in sums.chunks_exact_mut(channels).zip(squares) {
                 for pixel in pixels.chunks_exact(channels) {
                     for (sum, sample) in sums.iter_mut().zip(pixel) {
                         *sum += u64::from(*sample);
@@ -51,12 +58,12 @@ pub(crate) fn reduce(image: &RawImage<'_>, by: u32) -> Pixels {
         }
         for (at, sums) in sums.chunks_exact(channels).enumerate() {
             let columns = side.min(image.width as usize - at * side);
-            let count = (height * columns) as u64;
+            let count = (rows.len() / row_length * columns) as u64;
             samples.extend(sums.iter().map(|sum| ((sum + count / 2) / count) as u8));
         }
     }
-    let height = image.height.div_ceil(by);
-    Pixels::new(samples, [height, width], image.channels, Orientation::Upright)
+    let size = [height, width];
+    Pixels::new(samples, size, image.channels, Orientation::Upright)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use kiln_model::{
     Arithmetic, Background, Channels, CropRounding, Filter, Fit, Layout, ModelOverrides,
-    OutputKind, Preprocess, Preprocessing, Steps, check_share, parse_color, parse_number, parse_size,
-    parse_threshold,
+    OutputKind, Preprocess, Preprocessing, Steps, check_share, parse_color, parse_number,
+    parse_size, parse_threshold,
 };
 use kiln_pipeline::overrides::OverridesRequest;
 use kiln_pipeline::{Context, networks};

@@ -12,6 +12,7 @@ use jpeg_decoder::{Decoder, PixelFormat};
 use super::{Decoded, Problem, orientation};
 use crate::error::MAX_DECODED_BYTES;
 use crate::preprocessor::Preprocessor;
+use crate::reduce::jpeg_divisor;
 
 /// Start of a marker.
 const MARKER: u8 = 0xFF;
@@ -43,17 +44,14 @@ pub(super) fn complete(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Problem> {
     })
 }
 
-/// Largest divisor of the sides that costs less than the whole: a square of 8 samples is then their mean.
-const MOST: u32 = 8;
-
-/// Decodes an image smaller than it is, as far as the preprocessor divides it before it resizes it: by 2, 4
-/// or 8, with `jpeg-decoder`. None where it is not divided, has other colors than gray or three, or cannot be decoded
-/// in this way: then decoding it whole tells what is wrong.
+/// Decodes an image smaller than it is, where the preprocessor divides it before it resizes it. None where the
+/// decoder does not divide it, it has other colors than gray or three, or cannot be decoded in this way: then
+/// decoding it whole tells what is wrong.
 pub(super) fn reduced(bytes: &[u8], wanted: &Preprocessor) -> Option<Decoded> {
     let mut header = JpegDecoder::new(Cursor::new(bytes)).ok()?;
     let (width, height) = header.dimensions();
     let orientation = orientation(&mut header);
-    let by = wanted.divisor([height, width], orientation).min(MOST);
+    let by = jpeg_divisor(wanted.divisor([height, width], orientation));
     if by == 1 {
         return None;
     }

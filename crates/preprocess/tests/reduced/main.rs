@@ -8,11 +8,13 @@ use kiln_preprocess::{Picture, Preprocessor, decode};
 use serde::Deserialize;
 
 /// Largest difference in steps of 255 between two decoders that both divide.
-const DRAFTED: f32 = 6.0;
-/// The same of whole images.
-const AVERAGED: f32 = 4.0;
-/// Of pixels that need no such decoder.
+const DRAFTED: f32 = 8.0;
+/// The same of decoders that do not divide.
+const AVERAGED: f32 = 3.0;
+/// The same of files that every decoder reads alike.
 const EXACT: f32 = 1.0;
+/// Largest mean difference.
+const MEAN: f32 = 1.5;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -85,7 +87,8 @@ fn divided_photographs_are_those_of_pillow() {
             .decode(&bytes)
             .expect("a photograph that is decoded");
         let is_jpeg = row.drafted.is_some();
-        let by = if is_jpeg { row.by } else { 1 };
+        // A JPEG is decoded at twice the size that it is divided to.
+        let by = if is_jpeg { row.by / 2 } else { 1 };
         assert_eq!(
             [wanted.image.height(), wanted.image.width()],
             [whole.image.height(), whole.image.width()].map(|side| side.div_ceil(by)),
@@ -96,7 +99,7 @@ fn divided_photographs_are_those_of_pillow() {
         let averaged = if is_jpeg { AVERAGED } else { EXACT };
         let mut check = |way: &str, [largest, mean]: [f32; 2], bound: f32| {
             println!("{} by {}, {way}: {largest}, {mean:.2}", row.file, row.by);
-            if largest > bound || mean > 1.0 {
+            if largest > bound || mean > MEAN {
                 failed.push(format!(
                     "{} by {}, {way}: {largest} of 255, at most {bound}, in the mean {mean:.2}",
                     row.file, row.by
@@ -106,7 +109,11 @@ fn divided_photographs_are_those_of_pillow() {
         check("averaged", row.difference(&whole, &row.averaged), averaged);
         if let Some(drafted) = &row.drafted {
             check("drafted", row.difference(&wanted, drafted), DRAFTED);
-            check("beside whole", row.difference(&wanted, &row.averaged), DRAFTED);
+            check(
+                "beside whole",
+                row.difference(&wanted, &row.averaged),
+                DRAFTED,
+            );
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
