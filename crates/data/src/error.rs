@@ -188,7 +188,7 @@ pub enum Hint {
     /// Free disk space for temporary files, or have them elsewhere.
     FreeTemporary,
     /// What to do about an object store or a web server.
-    Store(Cure),
+    Store(kiln_records::Cure),
 }
 
 /// Files that do not make a dataset.
