@@ -2,15 +2,16 @@
 
 import io
 import json
+import logging
 import os
 import pathlib
 import subprocess
 import sys
 import tarfile
 import time
-import urllib.request
 
 import boto3
+import moto.settings
 import pyarrow
 import pyarrow.parquet
 from moto.server import ThreadedMotoServer
@@ -108,6 +109,7 @@ def main() -> None:
     # Five keys in a part of a list, so that lists go on.
     os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = "5"
     os.environ.update(AWS_ACCESS_KEY_ID="first", AWS_SECRET_ACCESS_KEY="first", AWS_DEFAULT_REGION="us-east-1")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     upstream = "127.0.0.1:{}".format(server.get_host_and_port()[1])
@@ -126,7 +128,7 @@ def main() -> None:
     for number in range(12):
         s3.put_object(Bucket=BUCKET, Key=f"tar/notes/{number}.txt", Body=b"nothing")
     # From now on the server checks signatures and rights.
-    urllib.request.urlopen(urllib.request.Request(f"http://{upstream}/moto-api/reset-auth", data=b"0", method="POST")).read()
+    moto.settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
 
     proxy = Proxy(upstream, local, SIGNATURE)
     env = {
@@ -179,15 +181,15 @@ def main() -> None:
 
     for command in ("predict", "embed"):
         ending = "npy" if command == "embed" else "csv"
-        option = "-o" if command == "embed" else "--predictions"
         outs = [work / f"{command}-{at}.{ending}" for at in range(2)]
         for out, data in zip(outs, (str(local / "tar"), f"{root}/tar/")):
-            run(command, model, data, option, out, "--quiet", env=env)
+            options = ("--data", data, "--vectors", out) if command == "embed" else (data, "--predictions", out)
+            run(command, model, *options, "--quiet", env=env)
         if command == "embed":
             assert outs[0].read_bytes() == outs[1].read_bytes()
         else:
             same(outs[1], f"{root}/", outs[0], f"{local}/")
-    counts = [json.loads(run("data", data, "--json", env=env)) for data in (local / "train", f"{root}/train/")]
+    counts = [json.loads(run("data", data, "--json", "--quiet", env=env)) for data in (local / "train", f"{root}/train/")]
     assert counts[0]["totals"] == counts[1]["totals"] and sum(counts[0]["totals"]) == len(images)
     weights = []
     for at, files in enumerate((local / "train", f"{root}/train/")):
@@ -220,7 +222,7 @@ def main() -> None:
         printed = run("eval", model, "--data", root + data, fails=True, env=environment)
         assert told in printed, printed
         print(f"{name}: {printed.splitlines()[0]}")
-    proxy.reset(other_after=6)
+    proxy.reset(other_after=3)
     printed = run("eval", model, "--data", f"{root}/parquet/", fails=True, env=env)
     assert "changed while it was read" in printed, printed
     check_files()

@@ -20,7 +20,7 @@ class Proxy(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def reset(self, faults: bool = False, latency: float = 0.0, other_after: int | None = None) -> None:
-        """Counts anew. With `faults` every third request fails; `other_after` so many requests, objects have another tag."""
+        """Counts anew. With `faults` every second request fails; `other_after` so many requests, objects have another tag."""
         with self.lock:
             self.requests = self.bytes = self.faulty = 0
             self.faults, self.latency, self.other_after = faults, latency, other_after
@@ -45,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         with proxy.lock:
             number = proxy.requests
             proxy.requests += 1
-            fault = (number // 3 % 3 if number % 3 == 2 else None) if proxy.faults else None
+            fault = number // 2 % 3 if proxy.faults and number % 2 == 0 else None
             proxy.faulty += fault is not None
         time.sleep(proxy.latency)
         if fault == 0:

@@ -296,7 +296,7 @@ fn data(error: &(dyn StdError + 'static)) -> Option<String> {
 }
 
 /// Hints about object stores and web servers.
-const fn store(cure: kiln_data::Cure) -> Option<&'static str> {
+fn store(cure: kiln_data::Cure) -> Option<&'static str> {
     use kiln_data::Cure;
 
     Some(match cure {

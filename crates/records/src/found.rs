@@ -76,8 +76,11 @@ pub struct RecordFiles {
     /// Whether a folder was named, or what is one in an object store.
     pub is_folder: bool,
     /// Where those are that are far away, by what is in `files`.
-    remote: Arc<HashMap<PathBuf, Remote>>,
+    remote: Arc<Remotes>,
 }
+
+/// Files that are far away, by the paths that they are shown as.
+type Remotes = HashMap<PathBuf, Remote>;
 
 /// A file in an object store or on a web server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,11 +99,7 @@ impl Remote {
     }
 
     /// Adds it under the name that it is shown by.
-    fn add(
-        self,
-        files: &mut Vec<PathBuf>,
-        remote: &mut HashMap<PathBuf, Self>,
-    ) -> Result<(), Problem> {
+    fn add(self, files: &mut Vec<PathBuf>, remote: &mut Remotes) -> Result<(), Problem> {
         let path = PathBuf::from(self.address.to_string());
         files.push(path.clone());
         let address = self.address.clone();
@@ -285,7 +284,7 @@ const fn is_streamed(format: Option<Format>) -> bool {
 }
 
 /// Finds the files that a URL names, by the names that they are shown by, and whether it is one of a folder.
-fn named(url: &str) -> Result<(Vec<PathBuf>, HashMap<PathBuf, Remote>, bool), Problem> {
+fn named(url: &str) -> Result<(Vec<PathBuf>, Remotes, bool), Problem> {
     // What follows `?` belongs to the key of a store, and is a query elsewhere, which has no pattern.
     let pattern = shown(url);
     let query = url.get(pattern.len()..).unwrap_or_default();

@@ -402,7 +402,7 @@ impl Client {
             Authority::None => (),
             Authority::Keys(keys) => sign(&mut request, keys, &region, SystemTime::now()),
             Authority::Bearer(token) => {
-                request.add("authorization", format!("Bearer {}", token.get()))
+                request.add("authorization", format!("Bearer {}", token.get()));
             }
         }
         // What a second attempt could put right: credentials that have ended, and the region.

@@ -54,10 +54,9 @@ pub(crate) fn sign(request: &mut Request, keys: &Keys, region: &str, time: Syste
         .map(|(name, _)| *name)
         .collect::<Vec<_>>()
         .join(";");
-    let lines: String = headers
-        .iter()
-        .map(|(name, value)| format!("{name}:{value}\n"))
-        .collect();
+    let lines = headers.iter().fold(String::new(), |lines, (name, value)| {
+        lines + name + ":" + value + "\n"
+    });
     let mut parameters: Vec<&str> = query.split('&').filter(|part| !part.is_empty()).collect();
     parameters.sort_unstable();
     let canonical = format!(

@@ -22,7 +22,7 @@ pub(crate) use google::Google;
 use crate::error::{ANONYMOUS, StoreError};
 
 /// How long before their end credentials are replaced.
-const MARGIN: Duration = Duration::from_secs(5 * 60);
+const MARGIN: Duration = Duration::from_mins(5);
 
 /// Longest answer with credentials.
 const MAX_ANSWER: u64 = 1 << 20;
