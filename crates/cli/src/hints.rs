@@ -290,6 +290,36 @@ fn data(error: &(dyn StdError + 'static)) -> Option<String> {
         Hint::FreeTemporary => {
             "free disk space there, or set TMPDIR to a folder that has room".into()
         }
+        Hint::Store(cure) => store(cure)?.into(),
+        _ => return None,
+    })
+}
+
+/// Hints about object stores and web servers.
+fn store(cure: kiln_data::Cure) -> Option<&'static str> {
+    use kiln_data::Cure;
+
+    Some(match cure {
+        Cure::CheckUrl => "check the URL; that of a folder ends in `/`",
+        Cure::GiveCredentials { scheme: "gs" } => {
+            "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a file of a service account"
+        }
+        Cure::GiveCredentials { .. } => {
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE to a profile that has keys"
+        }
+        Cure::CheckCredentials => {
+            "check the credentials, and that they allow to read and to list the bucket"
+        }
+        Cure::ExportCredentials => {
+            "check what is specified; of what is not supported, the store's own program gives credentials: \
+             `eval \"$(aws configure export-credentials --format env)\"`, or set GOOGLE_OAUTH_ACCESS_TOKEN to what \
+             `gcloud auth print-access-token` prints"
+        }
+        Cure::NewUrl => {
+            "check the URL: a signature in it allows one method for some time, so it may have to be made anew"
+        }
+        Cure::Download => "download the files, and name those",
+        Cure::RunAgain => "run it again: a file of predictions is continued with --resume",
         _ => return None,
     })
 }

@@ -187,6 +187,8 @@ pub enum Hint {
     AddLabelFile,
     /// Free disk space for temporary files, or have them elsewhere.
     FreeTemporary,
+    /// What to do about an object store or a web server.
+    Store(kiln_records::Cure),
 }
 
 /// Files that do not make a dataset.
@@ -315,6 +317,7 @@ impl FilesError {
             }),
             Self::AmbiguousClass { .. } => Some(Hint::RenameClasses),
             Self::OnlySubsets { .. } => Some(Hint::NameSubsets),
+            Self::Records(error) => error.cure().map(Hint::Store),
             Self::Read { .. }
             | Self::NoClasses { .. }
             | Self::Outside { .. }
@@ -323,7 +326,6 @@ impl FilesError {
             | Self::UnknownClass { .. }
             | Self::Line { .. }
             | Self::Changed { .. }
-            | Self::Records(_)
             | Self::NothingReadable { .. } => None,
         }
     }

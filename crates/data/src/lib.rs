@@ -68,7 +68,9 @@ pub use files::{
     folder, images_below, list, list_checksum, record_subsets, records, subset_role,
 };
 pub use images::{Image, ImageMemory};
-pub use kiln_records::{Format, IdxArray, IdxError, RecordFiles, RecordsError, is_idx, read_idx};
+pub use kiln_records::{
+    Cure, Format, IdxArray, IdxError, RecordFiles, RecordsError, is_idx, read_idx,
+};
 pub use labels::LabelSets;
 pub use loader::{Batch, Batches, Loader, Order};
 pub use mixing::Mixed;

@@ -1,13 +1,17 @@
 //! The images of several files one after another, or a share of them.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
+use crate::ahead::{Ahead, Planned};
 use crate::error::{Problem, RecordsError};
 use crate::found::{Format, RecordFiles};
 use crate::parquet::{ParquetFile, Rows};
-use crate::record::Record;
+use crate::record::{Content, Record};
 use crate::source::{ReadAt, Source};
 use crate::tar::Samples;
 
@@ -24,6 +28,46 @@ impl Share {
     const fn has(self, index: u64) -> bool {
         index % self.of == self.number
     }
+}
+
+/// Files that are far away are opened so many at a time: each one waits for an answer.
+const OPENED_AT_ONCE: usize = 16;
+
+/// Does something with each of several files, at once where they are far away; the results are in order.
+fn at_once<T: Sync, R: Send>(
+    items: &[T],
+    are_remote: bool,
+    act: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    if !are_remote || items.len() < 2 {
+        return items.iter().map(act).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut results = Vec::new();
+        while let Some((at, item)) = {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            items.get(at).map(|item| (at, item))
+        } {
+            results.push((at, act(item)));
+        }
+        results
+    };
+    let mut results: Vec<(usize, R)> = thread::scope(|scope| {
+        let threads: Vec<_> = (1..OPENED_AT_ONCE.min(items.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let mut results = work();
+        for thread in threads {
+            match thread.join() {
+                Ok(of_thread) => results.extend(of_thread),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        results
+    });
+    results.sort_unstable_by_key(|(at, _)| *at);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Parquet or tar files whose indices were read.
@@ -56,12 +100,16 @@ impl Collection {
     /// that is read whole ([`Format::Cifar`], [`Format::Idx`]).
     pub fn open(files: &RecordFiles) -> Result<Self, RecordsError> {
         let source = |path: &PathBuf| -> Result<Source, RecordsError> {
+            if let Some(object) = files.object(path) {
+                return Ok(Source::remote(path, object?));
+            }
             let length = Source::open(path)?.length();
             Ok(Source::new(path, length, Arc::new(Closed(path.clone()))))
         };
         match files.format {
             Format::Parquet | Format::Tar => {
-                Self::of_sources(files.files.iter().map(source).collect::<Result<_, _>>()?)
+                let sources = at_once(&files.files, files.is_remote(), source);
+                Self::of_sources(sources.into_iter().collect::<Result<_, _>>()?)
             }
             Format::Cifar | Format::Idx => {
                 let name = files.format.name();
@@ -87,8 +135,9 @@ impl Collection {
                 parts: Arc::new(sources.into_iter().map(Part::Tar).collect()),
             });
         }
-        let files = sources.iter().map(ParquetFile::open);
-        let files = files.collect::<Result<Vec<_>, _>>()?;
+        let is_remote = sources.iter().any(Source::is_remote);
+        let files = at_once(&sources, is_remote, ParquetFile::open);
+        let files = files.into_iter().collect::<Result<Vec<_>, _>>()?;
         if let Some((first, rest)) = files.split_first() {
             for file in rest {
                 if file.classes() != first.classes() || file.has_labels() != first.has_labels() {
@@ -202,6 +251,7 @@ impl Collection {
     /// If it cannot be read, or there is none.
     pub fn record(&self, index: u64) -> Result<Record, RecordsError> {
         let mut records = self.records(None, true);
+        records.is_single = true;
         // Row groups before it are gone past without being read.
         while let Some(Part::Parquet(file)) = self.parts.get(records.part) {
             match file.rows_of(records.group_in_part) {
@@ -249,6 +299,88 @@ impl Collection {
             row_in_part: 0,
             index: 0,
             open: None,
+            ahead: None,
+            is_single: false,
+        }
+    }
+
+    fn is_remote(&self) -> bool {
+        self.parts.iter().any(|part| part.source().is_remote())
+    }
+}
+
+impl Part {
+    const fn source(&self) -> &Source {
+        match self {
+            Self::Parquet(file) => file.source(),
+            Self::Tar(source) => source,
+        }
+    }
+}
+
+/// What will be read, in order: of Parquet files the columns of the row groups of a share, of tar files everything.
+struct Plan {
+    collection: Collection,
+    share: Share,
+    by_group: bool,
+    with_images: bool,
+    part: usize,
+    group: u64,
+    group_in_part: usize,
+    /// Row groups that are left; none for all.
+    left: Option<usize>,
+    /// What is next, in the order of places in the file.
+    next: VecDeque<Planned>,
+}
+
+impl Iterator for Plan {
+    type Item = Planned;
+
+    fn next(&mut self) -> Option<Planned> {
+        loop {
+            if let Some(planned) = self.next.pop_front() {
+                return Some(planned);
+            }
+            let part = self.collection.parts.get(self.part)?;
+            match part {
+                Part::Tar(source) => {
+                    let stream = (self.part, 0, 0);
+                    self.part += 1;
+                    if source.is_remote() {
+                        let range = 0..source.length();
+                        let source = source.clone();
+                        return Some(Planned {
+                            stream,
+                            source,
+                            range,
+                        });
+                    }
+                }
+                Part::Parquet(file) => {
+                    if file.rows_of(self.group_in_part).is_none() {
+                        self.part += 1;
+                        self.group_in_part = 0;
+                        continue;
+                    }
+                    let is_ours = !self.by_group || self.share.has(self.group);
+                    let (part, group) = (self.part, self.group_in_part);
+                    self.group += 1;
+                    self.group_in_part += 1;
+                    if is_ours && file.source().is_remote() {
+                        if let Some(left) = &mut self.left {
+                            *left = left.checked_sub(1)?;
+                        }
+                        let mut ranges = file.ranges(group, self.with_images);
+                        ranges.sort_unstable_by_key(|(_, range)| range.start);
+                        let planned = ranges.into_iter().map(|(column, range)| Planned {
+                            stream: (part, group, column),
+                            source: file.source().clone(),
+                            range,
+                        });
+                        self.next.extend(planned);
+                    }
+                }
+            }
         }
     }
 }
@@ -268,6 +400,10 @@ pub struct Records {
     /// Place of the next image.
     index: u64,
     open: Option<Open>,
+    /// What is read ahead of files that are far away.
+    ahead: Option<Ahead>,
+    /// Whether one image is wanted, so that nothing after its row group is.
+    is_single: bool,
 }
 
 enum Open {
@@ -279,13 +415,31 @@ impl Records {
     /// Opens the next row group of the share, or the next tar file; false after the last.
     fn advance(&mut self) -> Result<bool, RecordsError> {
         self.open = None;
+        if self.ahead.is_none() && self.collection.is_remote() {
+            self.ahead = Some(Ahead::start(Plan {
+                collection: self.collection.clone(),
+                share: self.share,
+                by_group: self.by_group,
+                with_images: self.with_images,
+                part: self.part,
+                group: self.group,
+                group_in_part: self.group_in_part,
+                left: self.is_single.then_some(1),
+                next: VecDeque::new(),
+            }));
+        }
+        let through = |stream, source: &Source| match &self.ahead {
+            Some(ahead) if source.is_remote() => ahead.stream(stream, source),
+            Some(_) | None => source.clone(),
+        };
         loop {
             let Some(part) = self.collection.parts.get(self.part) else {
                 return Ok(false);
             };
             match part {
                 Part::Tar(source) => {
-                    self.open = Some(Open::Samples(Box::new(Samples::new(source.clone()))));
+                    let source = through((self.part, 0, 0), source);
+                    self.open = Some(Open::Samples(Box::new(Samples::new(source))));
                     self.part += 1;
                     return Ok(true);
                 }
@@ -302,7 +456,8 @@ impl Records {
                     self.group_in_part += 1;
                     self.row_in_part += rows;
                     if is_ours {
-                        let opened = file.rows(group, first, self.with_images);
+                        let source = |column| through((self.part, group, column), file.source());
+                        let opened = file.rows(group, first, self.with_images, source);
                         let opened = opened.map_err(|problem| problem.of(file.source().path()))?;
                         self.open = Some(Open::Rows(Box::new(opened)));
                         return Ok(true);
@@ -359,7 +514,7 @@ impl Iterator for Records {
                     let index = self.index;
                     self.index += 1;
                     if !by_image || share.has(index) {
-                        return Some(Ok((index, record)));
+                        return Some(self.fetched(record).map(|record| (index, record)));
                     }
                 }
                 Some(Err(error)) => {
@@ -380,6 +535,34 @@ impl Iterator for Records {
 }
 
 impl Records {
+    /// Reads the image of a tar file that is far away now, while it is read ahead.
+    fn fetched(&mut self, mut record: Record) -> Result<Record, RecordsError> {
+        let Content::Span(span) = &record.image else {
+            return Ok(record);
+        };
+        if !span.is_remote() {
+            return Ok(record);
+        }
+        if !self.with_images {
+            record.image = Content::Unread;
+            return Ok(record);
+        }
+        match span.read() {
+            Ok(bytes) => {
+                record.image = Content::Bytes(bytes.into());
+                Ok(record)
+            }
+            Err(error) => {
+                let path = self.collection.parts[self.part - 1]
+                    .source()
+                    .path()
+                    .to_owned();
+                self.end();
+                Err(Problem::from(error).of(&path))
+            }
+        }
+    }
+
     fn end(&mut self) {
         self.open = None;
         self.part = self.collection.parts.len();

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use kiln_store::{Cure, StoreError};
 use kiln_util::{Thousands, first_few};
 
 use crate::source::owned;
@@ -12,7 +13,7 @@ const NAMED: usize = 8;
 
 /// A file of records, or several, that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}`: {problem}", path.display())]
+#[error("{}", message(path, problem))]
 pub struct RecordsError {
     /// The file, folder or pattern.
     pub path: PathBuf,
@@ -26,7 +27,13 @@ pub struct RecordsError {
 pub enum Problem {
     /// It cannot be read.
     #[error("cannot be read: {0}")]
-    Read(#[from] io::Error),
+    Read(io::Error),
+    /// The store or web server that it is on does not give it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// URLs of two files that differ in what is never shown.
+    #[error("two URLs differ in their queries alone, and so would the names of their images")]
+    SameUrl,
     /// Its bytes contradict one another or end too soon.
     #[error("the file is damaged: {0}")]
     Damaged(&'static str),
@@ -131,6 +138,33 @@ pub enum Problem {
     /// A file without an image.
     #[error("it holds no image")]
     Empty,
+}
+
+/// The problem with the path of the file, which messages of stores have already.
+fn message(path: &Path, problem: &Problem) -> String {
+    match problem {
+        Problem::Store(error) => error.to_string(),
+        other => format!("`{}`: {other}", path.display()),
+    }
+}
+
+impl RecordsError {
+    /// Returns what to do about a store's error.
+    pub fn cure(&self) -> Option<Cure> {
+        match &self.problem {
+            Problem::Store(error) => error.cure(),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<StoreError>() {
+            Ok(error) => Self::Store(error),
+            Err(error) => Self::Read(error),
+        }
+    }
 }
 
 /// The first classes.

@@ -1,10 +1,13 @@
 //! Which files a path, a pattern or a folder names, and what subset each belongs to.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kiln_preprocess::is_image_name;
+use kiln_store::{Address, Client, Object, StoreError, is_url, shown};
 
 use crate::cifar::Cifar;
 use crate::error::{Problem, RecordsError};
@@ -64,18 +67,58 @@ impl Format {
 /// Files of many images, all of one format, in the order of their paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordFiles {
-    /// What they were named by.
+    /// What they were named by; a URL without its query.
     pub name: PathBuf,
     /// Their format.
     pub format: Format,
-    /// The files, at least one.
+    /// The files, at least one; URLs without their queries.
     pub files: Vec<PathBuf>,
+    /// Whether a folder was named, or what is one in an object store.
+    pub is_folder: bool,
+    /// Where those are that are far away, by what is in `files`.
+    remote: Arc<Remotes>,
+}
+
+/// Files that are far away, by the paths that they are shown as.
+type Remotes = HashMap<PathBuf, Remote>;
+
+/// A file in an object store or on a web server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Remote {
+    address: Address,
+    /// What a list said of it.
+    listed: Option<Object>,
+}
+
+impl Remote {
+    const fn new(address: Address) -> Self {
+        Self {
+            address,
+            listed: None,
+        }
+    }
+
+    /// Adds it under the name that it is shown by.
+    fn add(self, files: &mut Vec<PathBuf>, remote: &mut Remotes) -> Result<(), Problem> {
+        let path = PathBuf::from(self.address.to_string());
+        files.push(path.clone());
+        let address = self.address.clone();
+        match remote.insert(path, self) {
+            Some(other) if other.address != address => Err(Problem::SameUrl),
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 impl RecordFiles {
     /// Returns whether a path, a pattern or a folder names such files. A folder does if it holds some, in folders within
     /// folders too, and no image.
+    ///
+    /// A URL does, whatever is there: images are read of such files alone.
     pub fn is(path: &Path) -> bool {
+        if is_url(path.as_os_str()) {
+            return true;
+        }
         if path.is_dir() {
             return holds_records(path, MAX_DEPTH) == Held::Records;
         }
@@ -85,12 +128,16 @@ impl RecordFiles {
         is_pattern(path.as_os_str()) && Format::by_ending(path.as_os_str()).is_some()
     }
 
-    /// Finds the files that a path, a folder or a pattern names: `*`, `?`, `[abc]`, `{a,b}`, and `{000..127}`.
+    /// Finds the files that a path, a folder or a pattern names: `*`, `?`, `[abc]`, `{a,b}`, and `{000..127}`; of a
+    /// store those that a URL names, which is a folder where it ends in `/` or has no ending of a file of many images.
     ///
     /// # Errors
     ///
-    /// If there is none, or they are of several formats.
+    /// If there is none, they are of several formats, or a store gives no list.
     pub fn find(path: &Path) -> Result<Self, RecordsError> {
+        if let Some(url) = path.to_str().filter(|_| is_url(path.as_os_str())) {
+            return Self::find_remote(url);
+        }
         let fail = |problem: Problem| problem.of(path);
         let mut files = Vec::new();
         if path.is_dir() {
@@ -107,17 +154,77 @@ impl RecordFiles {
     /// Takes several paths, patterns and folders together.
     pub fn find_all(paths: &[PathBuf]) -> Result<Self, RecordsError> {
         let mut files = Vec::new();
-        for path in paths {
-            files.extend(Self::find(path)?.files);
+        let mut remote = HashMap::new();
+        let mut name = PathBuf::new();
+        let mut is_folder = false;
+        for (at, path) in paths.iter().enumerate() {
+            let found = Self::find(path)?;
+            for (path, file) in &*found.remote {
+                let known = remote.insert(path.clone(), file.clone());
+                if known.is_some_and(|known: Remote| known.address != file.address) {
+                    return Err(Problem::SameUrl.of(path));
+                }
+            }
+            if at == 0 {
+                name = found.name;
+                is_folder = found.is_folder && paths.len() == 1;
+            }
+            files.extend(found.files);
         }
-        let name = paths.first().cloned().unwrap_or_default();
-        Self::of(&name, files)
+        let all = Self::of(&name, files)?;
+        Ok(Self {
+            is_folder,
+            remote: Arc::new(remote),
+            ..all
+        })
+    }
+
+    fn find_remote(url: &str) -> Result<Self, RecordsError> {
+        let pattern = Path::new(shown(url));
+        let (files, remote, is_folder) = named(url).map_err(|problem| problem.of(pattern))?;
+        let found = Self::of(pattern, files)?;
+        if !is_streamed(Some(found.format)) {
+            let name = found.format.name();
+            let problem = Problem::Unsupported(format!("reading {name} over a network"));
+            return Err(problem.of(pattern));
+        }
+        Ok(Self {
+            is_folder,
+            remote: Arc::new(remote),
+            ..found
+        })
+    }
+
+    /// Returns whether the files are in a store or on a web server.
+    pub fn is_remote(&self) -> bool {
+        !self.remote.is_empty()
+    }
+
+    /// Returns whether a file has a URL with a query, which may be a signature that ends.
+    pub fn has_query(&self) -> bool {
+        self.remote.values().any(|file| file.address.has_query())
+    }
+
+    /// Opens a file that is far away; none where it is not.
+    pub(crate) fn object(&self, path: &Path) -> Option<Result<Object, RecordsError>> {
+        let file = self.remote.get(path)?;
+        Some(match &file.listed {
+            Some(object) => Ok(object.clone()),
+            None => Client::shared()
+                .open(&file.address)
+                .map_err(|error| Problem::from(error).of(path)),
+        })
     }
 
     fn of(name: &Path, files: Vec<PathBuf>) -> Result<Self, RecordsError> {
         let mut formats = Vec::with_capacity(files.len());
         for file in &files {
-            match Format::of(file).or_else(|| Format::by_ending(file.as_os_str())) {
+            let of_content = if is_url(file.as_os_str()) {
+                None
+            } else {
+                Format::of(file)
+            };
+            match of_content.or_else(|| Format::by_ending(file.as_os_str())) {
                 Some(format) => formats.push(format),
                 None => return Err(Problem::NoFiles.of(file)),
             }
@@ -137,6 +244,8 @@ impl RecordFiles {
             name: name.to_owned(),
             format,
             files,
+            is_folder: name.is_dir(),
+            remote: Arc::default(),
         })
     }
 
@@ -167,6 +276,86 @@ impl RecordFiles {
         }
         found
     }
+}
+
+/// Whether files of a format are read image by image, rather than whole.
+const fn is_streamed(format: Option<Format>) -> bool {
+    matches!(format, Some(Format::Parquet | Format::Tar))
+}
+
+/// Finds the files that a URL names, by the names that they are shown by, and whether it is one of a folder.
+fn named(url: &str) -> Result<(Vec<PathBuf>, Remotes, bool), Problem> {
+    // What follows `?` belongs to the key of a store, and is a query elsewhere, which has no pattern.
+    let pattern = shown(url);
+    let query = url.get(pattern.len()..).unwrap_or_default();
+    let mut urls = Vec::new();
+    braces(pattern, &mut urls)?;
+    let is_single = urls.len() == 1;
+    let mut is_folder = false;
+    let (mut files, mut remote) = (Vec::new(), HashMap::new());
+    for url in urls {
+        let address = Address::parse(&(url + query))?;
+        let found = match address.bucket_key() {
+            Some(key) => match key.find(['*', '?', '[']) {
+                Some(at) => matching(&address.with_key(&key[..at]), key)?,
+                None if address.is_prefix() || Format::by_ending(OsStr::new(key)).is_none() => {
+                    is_folder = is_single;
+                    below(&address, key)?
+                }
+                None => vec![Remote::new(address)],
+            },
+            None if address.to_string().contains(['*', '[']) => {
+                let url = address.to_string();
+                return Err(StoreError::NoLists { url }.into());
+            }
+            None => vec![Remote::new(address)],
+        };
+        for file in found {
+            file.add(&mut files, &mut remote)?;
+        }
+    }
+    Ok((files, remote, is_folder))
+}
+
+/// Lists the objects whose keys a pattern matches.
+fn matching(prefix: &Address, pattern: &str) -> Result<Vec<Remote>, Problem> {
+    let pattern = glob::Pattern::new(pattern)
+        .map_err(|error| Problem::Unsupported(format!("the pattern: {error}")))?;
+    let options = glob::MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: false,
+    };
+    listed(prefix, |key| pattern.matches_with(key, options))
+}
+
+/// Lists the files of many images below a folder.
+fn below(address: &Address, key: &str) -> Result<Vec<Remote>, Problem> {
+    let folder = match key {
+        "" => String::new(),
+        key => format!("{}/", key.trim_end_matches('/')),
+    };
+    listed(&address.with_key(&folder), |key| {
+        let below = key.strip_prefix(&folder).unwrap_or(key);
+        let depth = below.matches('/').count();
+        let is_hidden = below.split('/').any(|name| name.starts_with('.'));
+        depth <= MAX_DEPTH && !is_hidden && is_streamed(Format::by_ending(OsStr::new(key)))
+    })
+}
+
+/// Lists the objects with a prefix whose keys are wanted, in the order of their paths.
+fn listed(prefix: &Address, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<Remote>, Problem> {
+    let objects = Client::shared().list(prefix)?.into_iter();
+    let objects = objects.filter(|object| object.address.bucket_key().is_some_and(&is_wanted));
+    let mut files: Vec<Remote> = objects
+        .map(|object| Remote {
+            address: object.address.clone(),
+            listed: Some(object),
+        })
+        .collect();
+    // As in folders on a disk, where `a/b` comes before `a-b`.
+    files.sort_by_cached_key(|file| PathBuf::from(file.address.to_string()));
+    Ok(files)
 }
 
 /// Whether this is a pattern rather than the path of something that is there.

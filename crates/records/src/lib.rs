@@ -1,5 +1,5 @@
 //! Images in files of many: Parquet as Hugging Face writes it, tar files as webdataset has them, CIFAR's binary files and
-//! IDX.
+//! IDX. Parquet and tar files may be in an object store or on a web server.
 //!
 //! [`RecordFiles::find`] finds the files that a path, a pattern or a folder names. Parquet and tar files are a
 //! [`Collection`], whose images come [one after another](Collection::records), in memory that does not grow with
@@ -31,9 +31,11 @@
 //! | CIFAR's files | `cifar` |
 //! | IDX files | `idx` |
 //! | reading at any place | `source` |
+//! | reading ahead over a network | `ahead` |
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod cifar;
 mod collection;
 mod error;
@@ -51,6 +53,7 @@ pub use collection::{Collection, Records, Share};
 pub use error::{Problem, RecordsError};
 pub use found::{Format, RecordFiles};
 pub use idx::{IdxArray, IdxError, is_idx, read_idx};
+pub use kiln_store::{Cure, StoreError, is_url, shown};
 pub use parquet::{Cell, ColumnKind, ColumnValues, ParquetTable, ParquetWriter, WriterColumn};
 pub use record::{Content, Record};
 pub use source::{ReadAt, Source, Span};

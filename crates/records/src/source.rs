@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kiln_store::{Client, Object};
+
 use crate::error::{Problem, RecordsError};
 
 /// Bytes that can be read at any place.
@@ -15,6 +17,11 @@ pub trait ReadAt: Send + Sync {
     ///
     /// If they cannot be read, or end before.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Returns whether each read is a request over a network, so that few large ones are better than many small ones.
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
 
 impl ReadAt for File {
@@ -36,6 +43,19 @@ impl ReadAt for File {
             }
         }
         Ok(())
+    }
+}
+
+/// An object, read by requests for ranges.
+struct Remote(Object);
+
+impl ReadAt for Remote {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        Ok(Client::shared().read(&self.0, buffer, offset)?)
+    }
+
+    fn is_remote(&self) -> bool {
+        true
     }
 }
 
@@ -69,6 +89,11 @@ impl Source {
         Ok(Self::new(path, metadata.len(), Arc::new(file)))
     }
 
+    /// Takes an object of a store, or a file on a web server.
+    pub fn remote(path: &Path, object: Object) -> Self {
+        Self::new(path, object.length, Arc::new(Remote(object)))
+    }
+
     /// Takes `length` bytes, which messages call by a path.
     pub fn new(path: &Path, length: u64, bytes: Arc<dyn ReadAt>) -> Self {
         Self {
@@ -86,6 +111,20 @@ impl Source {
     /// Returns the number of bytes.
     pub const fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Returns whether each read is a request over a network.
+    pub fn is_remote(&self) -> bool {
+        self.bytes.is_remote()
+    }
+
+    /// Returns the same file, read in another way.
+    pub(crate) fn through(&self, bytes: Arc<dyn ReadAt>) -> Self {
+        Self {
+            path: Arc::clone(&self.path),
+            length: self.length,
+            bytes,
+        }
     }
 
     /// Reads so many bytes; memory is taken only for what the file has.
@@ -132,6 +171,11 @@ impl Span {
     /// Returns the number of bytes.
     pub const fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Returns whether reading it is a request over a network.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.source.is_remote()
     }
 
     /// Reads the bytes.

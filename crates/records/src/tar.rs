@@ -114,7 +114,10 @@ impl Samples {
                 ));
             }
             let header = self.source.read(self.at, BLOCK);
-            let header = header.map_err(|_| Problem::Damaged("it ends within a header"))?;
+            let header = header.map_err(|problem| match problem {
+                Problem::Damaged(_) => Problem::Damaged("it ends within a header"),
+                other => other,
+            })?;
             if header.iter().all(|&byte| byte == 0) {
                 return Ok(None);
             }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use kiln_inference::ModelFile;
 use kiln_metrics::{Evaluation, Latency, Paired};
+use kiln_records::shown;
 use serde::Serialize;
 
 use crate::bench::BenchTarget;
@@ -139,8 +140,8 @@ pub struct ModelRecord<'a> {
 }
 
 impl<'a> ComparisonRecord<'a> {
-    /// Collects what was measured on images that are called `data`, of models with their paths. The check passes if at most
-    /// `max_drop` of the accuracy, 0 to 1, is lost.
+    /// Collects what was measured on images that are called `data` (of a URL without its query), of models with their
+    /// paths. The check passes if at most `max_drop` of the accuracy, 0 to 1, is lost.
     pub fn new(
         data: &'a str,
         max_drop: Option<f64>,
@@ -163,7 +164,7 @@ impl<'a> ComparisonRecord<'a> {
         let accuracy_change = comparison.accuracy_change();
         Self {
             kiln: kiln_util::VERSION,
-            data,
+            data: shown(data),
             images: paired.images(),
             models: models.collect(),
             paired,

@@ -83,7 +83,7 @@ impl<'a> Place<'a> {
         let Self::Records(path) = self else {
             return Ok(None);
         };
-        let files = RecordFiles::find(path).map_err(FilesError::from)?;
+        let files = record_files(path)?;
         Ok(match files.format {
             Format::Cifar | Format::Idx => Some(files),
             Format::Parquet | Format::Tar => None,
@@ -101,16 +101,23 @@ impl<'a> Place<'a> {
                 }
                 Ok(folder(path)?)
             }
-            Self::Records(path) => {
-                let files = RecordFiles::find(path).map_err(FilesError::from)?;
-                Ok(records(&files)?)
-            }
+            Self::Records(path) => Ok(records(&record_files(path)?)?),
             Self::List(path) => {
                 check_list(path)?;
                 Ok(Folder::Whole(list(path)?))
             }
         }
     }
+}
+
+/// Finds files of many images.
+fn record_files(path: &Path) -> Result<RecordFiles> {
+    let files = RecordFiles::find(path).map_err(FilesError::from)?;
+    if files.has_query() {
+        let dataset = files.name.display().to_string();
+        return Err(DatasetError::UrlWithQuery { dataset }.into());
+    }
+    Ok(files)
 }
 
 /// Counts the classes with training images.

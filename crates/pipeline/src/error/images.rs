@@ -37,6 +37,15 @@ pub enum DatasetError {
         /// The dataset.
         dataset: String,
     },
+    /// The dataset's URL has a query, which would be kept with the run.
+    #[error(
+        "`{dataset}` has a query: expected a URL without one, since it is kept with what is made of the dataset, and a signature \
+         in it ends"
+    )]
+    UrlWithQuery {
+        /// The URL up to its query.
+        dataset: String,
+    },
     /// No image is left for a subset.
     #[error("there are no {subset} images in `{dataset}`")]
     Empty {
@@ -153,6 +162,7 @@ impl DatasetError {
             Self::FilesAsFolder { .. } => Hint::UseFilesKey,
             Self::EmptyClass { .. } | Self::UnreadableClass { .. } => Hint::AddImagesOrRemoveClass,
             Self::WeightOfNoClass { .. }
+            | Self::UrlWithQuery { .. }
             | Self::SubsetsAsClasses { .. }
             | Self::Unknown { .. }
             | Self::NoSubset { .. }

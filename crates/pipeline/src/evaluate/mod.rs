@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use kiln_inference::{Classified, Model, StreamOptions, StreamSummary};
 use kiln_metrics::{Evaluation, Evaluator};
+use kiln_records::shown;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
@@ -225,10 +226,10 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Evaluated {
-    /// Returns the figures as they are written; `data` is what the images are called.
+    /// Returns the figures as they are written; `data` is what the images are called, of a URL without its query.
     pub fn record<'a>(&'a self, data: &'a str) -> EvaluationRecord<'a> {
         EvaluationRecord {
-            data: data.into(),
+            data: shown(data).into(),
             runtime: Cow::Borrowed(&self.runtime),
             throughput: self.throughput(),
             evaluation: Cow::Borrowed(&self.evaluation),

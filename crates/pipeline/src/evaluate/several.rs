@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use kiln_inference::{Classified, Model, StreamOptions, StreamSummary};
 use kiln_metrics::{SeveralEvaluation, SeveralEvaluator};
+use kiln_records::shown;
 use serde::{Deserialize, Serialize};
 
 use super::{Throughput, classify};
@@ -120,10 +121,10 @@ impl SeveralEvaluated {
         Throughput::of(&self.summary, self.resumed)
     }
 
-    /// Returns the figures as they are written; `data` is what the images are called.
+    /// Returns the figures as they are written; `data` is what the images are called, of a URL without its query.
     pub fn record<'a>(&'a self, data: &'a str) -> SeveralRecord<'a> {
         SeveralRecord {
-            data: data.into(),
+            data: shown(data).into(),
             runtime: Cow::Borrowed(&self.runtime),
             throughput: self.throughput(),
             evaluation: Cow::Borrowed(&self.evaluation),

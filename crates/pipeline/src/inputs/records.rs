@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kiln_data::{
     Dataset, FilesError, Format, RecordFiles, View, idx_labels, raw_dataset, record_subsets,
 };
-use kiln_records::{Collection, Problem, Record, RecordsError, Share};
+use kiln_records::{Collection, Problem, Record, RecordsError, Share, is_url, shown};
 
 use super::findings::Findings;
 use super::input::{Image, Input, Inputs};
@@ -47,9 +47,12 @@ pub(super) fn find_all(arguments: &[std::ffi::OsString]) -> Result<Option<(Sourc
     Ok(Some((source, files)))
 }
 
-/// What a path or a pattern is called.
+/// What a path, a pattern or a URL is called.
 fn source(path: &Path) -> Source {
-    if path.exists() {
+    if let Some(url) = path.to_str().filter(|_| is_url(path.as_os_str())) {
+        // The same wherever it is used, and without a signature.
+        Source::named(shown(url))
+    } else if path.exists() {
         Source::at(path)
     } else {
         Source::file(path)
@@ -123,14 +126,14 @@ pub(super) fn known(files: &RecordFiles) -> Result<(Inputs, Vec<String>)> {
 pub(super) fn calibration(files: &RecordFiles) -> Result<Inputs> {
     let source = source(&files.name);
     match record_subsets(files) {
-        [Some(train), ..] if files.name.is_dir() => unlabeled(source, &train),
+        [Some(train), ..] if files.is_folder => unlabeled(source, &train),
         _ => unlabeled(source, files),
     }
 }
 
 /// The test images of a folder that has subsets; all of any other, and of what was named file by file.
 fn tested(files: &RecordFiles) -> Result<RecordFiles> {
-    if !files.name.is_dir() {
+    if !files.is_folder {
         return Ok(files.clone());
     }
     match record_subsets(files) {

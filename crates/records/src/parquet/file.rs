@@ -1,5 +1,7 @@
 //! A Parquet file of images: which of its columns hold images and labels, and its rows.
 
+use std::ops::Range;
+
 use serde_json::Value as Json;
 
 use super::column::{Column, Physical, Value};
@@ -84,12 +86,32 @@ impl ParquetFile {
         self.footer.groups.iter().map(|group| group.rows)
     }
 
+    /// Returns the columns that are read, with or without images, and the bytes of each in a row group; none of a
+    /// group whose index is damaged.
+    pub fn ranges(&self, group: usize, with_images: bool) -> Vec<(usize, Range<u64>)> {
+        let columns = with_images
+            .then_some(self.image)
+            .into_iter()
+            .chain(self.label);
+        let chunk = |at| Some((at, self.footer.chunk(group, at, self.source.length()).ok()?));
+        let ranges = columns.filter_map(chunk);
+        ranges
+            .map(|(at, chunk)| (at, chunk.start..chunk.start + chunk.length))
+            .collect()
+    }
+
     /// Opens the rows of a row group, the first of which has this number in the file; with their images, or
-    /// with labels alone.
-    pub fn rows(&self, group: usize, first: u64, with_images: bool) -> Result<Rows, Problem> {
+    /// with labels alone. `source` is how the bytes of a column are read.
+    pub fn rows(
+        &self,
+        group: usize,
+        first: u64,
+        with_images: bool,
+        source: impl Fn(usize) -> Source,
+    ) -> Result<Rows, Problem> {
         let column = |at: usize| {
             let chunk = self.footer.chunk(group, at, self.source.length())?;
-            Ok::<_, Problem>(Column::new(&self.source, &chunk))
+            Ok::<_, Problem>(Column::new(&source(at), &chunk))
         };
         Ok(Rows {
             image: with_images.then(|| column(self.image)).transpose()?,

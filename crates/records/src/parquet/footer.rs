@@ -9,6 +9,9 @@ use crate::source::Source;
 /// Largest index that is read: 256 MiB, for millions of row groups.
 const MAX_FOOTER: u64 = 256 << 20;
 
+/// What is read of the end of a file that is far away.
+const TAIL: u64 = 64 << 10;
+
 /// Bytes that a file begins and ends with.
 pub(super) const MAGIC: &[u8; 4] = b"PAR1";
 
@@ -71,8 +74,10 @@ impl Footer {
         if length < 12 {
             return Err(Problem::Damaged("it is too short for a Parquet file"));
         }
-        let tail = source.read(length - 8, 8)?;
-        let (size, magic) = tail.split_at(4);
+        // Of a file that is far away the index is read with its length, if it is not too long.
+        let tail = if source.is_remote() { TAIL } else { 8 };
+        let tail = source.read(length - tail.min(length), tail.min(length))?;
+        let (size, magic) = tail[tail.len() - 8..].split_at(4);
         match magic {
             magic if magic == MAGIC => (),
             b"PARE" => return Err(Problem::Unsupported("encryption".into())),
@@ -89,6 +94,9 @@ impl Footer {
         let start = (length - 8)
             .checked_sub(size)
             .ok_or(Problem::Damaged("its index is longer than the file"))?;
+        if let Some(at) = (tail.len() as u64 - 8).checked_sub(size) {
+            return Self::parse(&tail[at as usize..][..size as usize]);
+        }
         let bytes = source.read(start, size)?;
         Self::parse(&bytes)
     }
