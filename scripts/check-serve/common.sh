@@ -19,7 +19,8 @@ serve() {
         cargo build --release --quiet --locked --workspace
         KILN_SERVE=target/release/kiln-serve
     fi
-    work=$(mktemp -d)
+    work=${work:-$(mktemp -d)}
+    : > "$work/log"
     "$KILN_SERVE" "$@" --port 0 --log json 2> "$work/log" &
     server=$!
     trap 'kill -KILL $server 2> /dev/null || true; rm -rf "$work"' EXIT
