@@ -193,11 +193,7 @@ def soak():
         minute = 0
         while not load.wrong and time.monotonic() - start < MINUTES * 60:
             time.sleep(SWAP)
-            version += 1
-            put(version)
-            server.process.send_signal(signal.SIGHUP)
-            if version > 3:
-                shutil.rmtree(pathlib.Path(folder, "models", "digits", str(version - 3)))
+            # Long after the last version was loaded, and before the next one is.
             if time.monotonic() - start >= 60 * (minute + 1):
                 minute += 1
                 memory, most, threads, files = server.status()
@@ -206,6 +202,11 @@ def soak():
                 print(f"| {minute} | {done:,} | {(done - last) / 60:,.0f} | {memory:.1f} | {most:.1f} | {threads} | {files} | "
                       f"{len(load.versions)} |", flush=True)
                 last = done
+            version += 1
+            put(version)
+            server.process.send_signal(signal.SIGHUP)
+            if version > 3:
+                shutil.rmtree(pathlib.Path(folder, "models", "digits", str(version - 3)))
         load.ending.set()
         server.end()
         for thread in load.threads:
