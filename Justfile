@@ -81,9 +81,21 @@ check-engines *args:
 check-tensorboard:
     scripts/check-tensorboard/run
 
-# Ask a server through tritonclient (HTTP and gRPC), and use its page in Chromium; with a folder, save screenshots too
+# Ask a server through tritonclient (HTTP and gRPC) and schemathesis, and use its page in Chromium; with a folder, save screenshots too
 check-serve *args:
     scripts/check-serve/run {{ args }}
+
+# Ask a server through KServe's clients
+check-serve-kserve:
+    scripts/check-serve/kserve/run
+
+# Compare answers, statuses and errors of a server with those of a real Triton
+check-serve-triton:
+    scripts/check-serve/triton/run
+
+# Keep a server under load for so many minutes, 10 if not given, beside 10,000 connections at first
+soak-serve *args:
+    scripts/check-serve/soak/run {{ args }}
 
 # Fuzz every file reader, for a minute each (needs cargo-fuzz); e.g. `just fuzz 600 onnx`
 fuzz *args:
@@ -109,7 +121,7 @@ bench-photographs data *args:
 bench-inference *args:
     scripts/bench-inference/run {{ args }}
 
-# Benchmark serving against FastAPI, onnxruntime and Pillow, in turns, on this machine (needs wrk)
+# Benchmark serving against FastAPI, LitServe, PyTriton and MLServer, in turns, on this machine (needs wrk)
 bench-serve *args:
     scripts/bench-serve/run {{ args }}
 

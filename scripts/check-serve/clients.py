@@ -44,6 +44,8 @@ for client, module in ((http, tritonclient.http), (grpc, tritonclient.grpc)):
     kind = module.__name__
     check(client.is_server_live() and client.is_server_ready(), f"{kind}: health")
     check(client.is_model_ready("digits") and client.is_model_ready("digits", "1"), f"{kind}: model")
+    if module is tritonclient.http:
+        check(not client.is_model_ready("x"), f"{kind}: no model is ready")
     server = client.get_server_metadata()
     check((server["name"] if isinstance(server, dict) else server.name) == "kiln", f"{kind}: server")
 

@@ -166,7 +166,6 @@ async fn serve(
     let router = web::router(&app, origins);
     // Before the models are loaded: health says until then that the server lives and is not ready.
     let server = Server::bind(address, router, Arc::clone(&app), connections, tls)
-        .await
         .map_err(|reason| Failed::Listen { address, reason })?;
     let address = server.address()?;
     info!(%address, url = format!("{scheme}://{address}/"), "listening");

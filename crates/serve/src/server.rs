@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
@@ -33,6 +33,9 @@ const MAX_STREAMS: u32 = 128;
 const WINDOW: u32 = 1 << 20;
 /// How long a connection that has not asked for anything stays open when the server ends.
 const UNREAD: Duration = Duration::from_millis(250);
+/// Maximum number of connections that the system holds until they are accepted. Linux has a limit of its own,
+/// `net.core.somaxconn`, by default the same.
+const BACKLOG: u32 = 4096;
 /// How long accepting pauses where the system has no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -74,7 +77,7 @@ impl Server {
     /// # Errors
     ///
     /// Returns that the address cannot be listened at.
-    pub async fn bind(
+    pub fn bind(
         address: SocketAddr,
         router: Router,
         app: Arc<App>,
@@ -82,7 +85,7 @@ impl Server {
         tls: Option<TlsAcceptor>,
     ) -> io::Result<Self> {
         Ok(Self {
-            listener: TcpListener::bind(address).await?,
+            listener: listen(address)?,
             router,
             app,
             limits,
@@ -157,6 +160,20 @@ impl Server {
             }
         }
     }
+}
+
+/// Listens at an address. [`TcpListener::bind`] has a queue of 128 places, and a client that finds it full waits for a
+/// second until it tries again.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A server that starts again has the address at once; on Windows this would let two servers share it.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Takes the connections that the system has accepted for the program, and which may have sent a request, and closes the

@@ -44,10 +44,10 @@ pub fn server_metadata() -> ServerMetadata {
     }
 }
 
-/// Returns what a model says of itself. Its input is that of the graph; images as `BYTES` are taken in its place.
-pub fn model_metadata(served: &Served, versions: Vec<String>) -> ModelMetadata {
+/// Returns the input of a model's graph.
+pub fn model_input(served: &Served) -> TensorMetadata {
     let shape = served.image_shape().map(|side| side as i64);
-    let input = TensorMetadata {
+    TensorMetadata {
         name: served.input_name.clone(),
         datatype: if served.takes_pixels() {
             "UINT8"
@@ -55,7 +55,11 @@ pub fn model_metadata(served: &Served, versions: Vec<String>) -> ModelMetadata {
             "FP32"
         },
         shape: std::iter::once(-1).chain(shape).collect(),
-    };
+    }
+}
+
+/// Returns what a model says of itself. Its input is that of the graph; images as `BYTES` are taken in its place.
+pub fn model_metadata(served: &Served, versions: Vec<String>) -> ModelMetadata {
     let output = |name: &str, datatype, shape: &[usize]| TensorMetadata {
         name: name.to_owned(),
         datatype,
@@ -79,7 +83,7 @@ pub fn model_metadata(served: &Served, versions: Vec<String>) -> ModelMetadata {
         name: served.name.clone(),
         versions,
         platform: format!("onnx_{}", served.engine().name()),
-        inputs: vec![input],
+        inputs: vec![model_input(served)],
         outputs,
     }
 }

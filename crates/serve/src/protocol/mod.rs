@@ -5,5 +5,5 @@ mod metadata;
 mod tensor;
 
 pub use infer::{InferRequest, InferResponse, RequestedOutput, infer};
-pub use metadata::{TensorMetadata, model_metadata, server_metadata};
+pub use metadata::{TensorMetadata, model_input, model_metadata, server_metadata};
 pub use tensor::{InputTensor, OutputData, OutputTensor, TensorData};

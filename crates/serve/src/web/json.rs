@@ -1,40 +1,70 @@
 //! The protocol's requests and answers as JSON, with Triton's binary tensors behind them.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde::de::{SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::ApiError;
 use crate::protocol::{
     InferRequest, InferResponse, InputTensor, OutputData, RequestedOutput, TensorData,
+    TensorMetadata,
 };
 
 /// The header with the length of the JSON before binary tensors.
 pub const HEADER_LENGTH: &str = "inference-header-content-length";
 
+/// A JSON object. As it stands, an array of its values in the order of the fields would be taken for it too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
+/// Parameters, which are left out or null where there are none.
+type Parameters<T> = Option<Object<T>>;
+
+/// Returns parameters, or those that nothing was given for.
+fn given<T: Default>(parameters: Parameters<T>) -> T {
+    parameters.map(|it| it.0).unwrap_or_default()
+}
+
 #[derive(Deserialize)]
 struct Request {
     id: Option<String>,
-    #[serde(default)]
-    parameters: RequestParameters,
-    inputs: Vec<Input>,
-    #[serde(default)]
-    outputs: Option<Vec<Output>>,
+    parameters: Parameters<RequestParameters>,
+    inputs: Vec<Object<Input>>,
+    outputs: Option<Vec<Object<Output>>>,
 }
 
 /// What is known of a request's parameters; others are ignored, as the protocol allows.
 #[derive(Default, Deserialize)]
 struct RequestParameters {
-    #[serde(default)]
     binary_data_output: Option<bool>,
     /// In microseconds.
-    #[serde(default)]
     timeout: Option<u64>,
 }
 
@@ -43,30 +73,24 @@ struct Input {
     name: String,
     datatype: String,
     shape: Vec<i64>,
-    #[serde(default)]
-    parameters: InputParameters,
-    #[serde(default)]
+    parameters: Parameters<InputParameters>,
     data: Option<Flat>,
 }
 
 #[derive(Default, Deserialize)]
 struct InputParameters {
-    #[serde(default)]
     binary_data_size: Option<usize>,
 }
 
 #[derive(Deserialize)]
 struct Output {
     name: String,
-    #[serde(default)]
-    parameters: OutputParameters,
+    parameters: Parameters<OutputParameters>,
 }
 
 #[derive(Default, Deserialize)]
 struct OutputParameters {
-    #[serde(default)]
     binary_data: Option<bool>,
-    #[serde(default)]
     classification: Option<usize>,
 }
 
@@ -194,11 +218,11 @@ pub fn parse(
             body.len()
         )));
     }
-    let request: Request = serde_json::from_slice(&body[..length])
+    let Object(request): Object<Request> = serde_json::from_slice(&body[..length])
         .map_err(|error| ApiError::bad(format!("the body is not an inference request: {error}")))?;
     let mut binary = body.slice(length..);
     let mut inputs = Vec::with_capacity(request.inputs.len());
-    for input in request.inputs {
+    for Object(input) in request.inputs {
         inputs.push(tensor(input, &mut binary)?);
     }
     if !binary.is_empty() {
@@ -207,28 +231,28 @@ pub fn parse(
             binary.len()
         )));
     }
-    let binary_others = request.parameters.binary_data_output.unwrap_or(false);
-    let outputs = request.outputs.unwrap_or_default();
+    let parameters = given(request.parameters);
+    let binary_others = parameters.binary_data_output.unwrap_or(false);
+    let mut outputs = Vec::new();
+    let mut is_binary = Vec::new();
+    for Object(output) in request.outputs.unwrap_or_default() {
+        let parameters = given(output.parameters);
+        is_binary.push(parameters.binary_data.unwrap_or(binary_others));
+        outputs.push(RequestedOutput {
+            name: output.name,
+            classes: parameters.classification.unwrap_or(0),
+        });
+    }
     Ok(Parsed {
-        binary: outputs
-            .iter()
-            .map(|it| it.parameters.binary_data.unwrap_or(binary_others))
-            .collect(),
+        binary: is_binary,
         binary_others,
         id: request.id,
         request: InferRequest {
             model: model.to_owned(),
             version: version.map(str::to_owned),
             inputs,
-            outputs: outputs
-                .into_iter()
-                .map(|output| RequestedOutput {
-                    name: output.name,
-                    classes: output.parameters.classification.unwrap_or(0),
-                })
-                .collect(),
-            timeout: request
-                .parameters
+            outputs,
+            timeout: parameters
                 .timeout
                 .filter(|&it| it > 0)
                 .map(Duration::from_micros),
@@ -236,10 +260,37 @@ pub fn parse(
     })
 }
 
+/// Reads a body without JSON, all of which is the input of one image: Triton's raw binary request. Its answer has binary
+/// tensors.
+pub fn parse_raw(
+    model: &str,
+    version: Option<&str>,
+    body: &Bytes,
+    input: TensorMetadata,
+) -> Parsed {
+    let images = std::iter::once(1);
+    Parsed {
+        request: InferRequest {
+            model: model.to_owned(),
+            version: version.map(str::to_owned),
+            inputs: vec![InputTensor {
+                name: input.name,
+                datatype: input.datatype.to_owned(),
+                shape: images.chain(input.shape.into_iter().skip(1)).collect(),
+                data: TensorData::Raw(body.clone()),
+            }],
+            ..InferRequest::default()
+        },
+        id: None,
+        binary: Vec::new(),
+        binary_others: true,
+    }
+}
+
 /// Reads a tensor, whose binary data is taken off the front of what is left.
 fn tensor(input: Input, binary: &mut Bytes) -> Result<InputTensor, ApiError> {
     let name = input.name;
-    let data = match (input.parameters.binary_data_size, input.data) {
+    let data = match (given(input.parameters).binary_data_size, input.data) {
         (Some(_), Some(_)) => {
             return Err(ApiError::bad(format!(
                 "input `{name}` has both data and a binary_data_size"
@@ -458,6 +509,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_null_is_left_out() {
+        let json = r#"{"id": null, "parameters": null, "outputs": null, "inputs": [
+            {"name": "x", "datatype": "UINT8", "shape": [1], "parameters": null, "data": [9]}]}"#;
+        let found = parsed(json, b"").unwrap();
+        assert_eq!(found.request.inputs.len(), 1);
+        assert!(found.id.is_none() && found.request.outputs.is_empty());
+    }
+
+    #[test]
     fn malformed_requests_say_what_is_wrong() {
         let input = |rest: &str| {
             let json = format!(r#"{{"inputs": [{{"name": "x", "shape": [1], {rest}}}]}}"#);
@@ -469,6 +529,16 @@ mod tests {
         assert!(input(r#""data": [1]"#).contains("datatype"));
         assert!(input(r#""datatype": "BYTES", "data": ["\u00e9"]"#).contains("base64"));
         assert!(parsed("{}", b"").unwrap_err().contains("inputs"));
+        // Arrays with an object's values are no object.
+        for array in [
+            r#"[null, null, [], null]"#,
+            r#"{"inputs": [["x", "FP32", [1], null, [1]]]}"#,
+            r#"{"inputs": [], "parameters": []}"#,
+            r#"{"inputs": [], "outputs": [["y", null]]}"#,
+        ] {
+            let error = parsed(array, b"").unwrap_err();
+            assert!(error.contains("expected an object"), "{array}: {error}");
+        }
         assert!(
             parsed("", b"")
                 .unwrap_err()

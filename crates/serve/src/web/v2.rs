@@ -16,7 +16,7 @@ use super::body;
 use super::json::{self, HEADER_LENGTH};
 use crate::app::App;
 use crate::error::{self, ApiError};
-use crate::protocol::{infer, model_metadata, server_metadata};
+use crate::protocol::{infer, model_input, model_metadata, server_metadata};
 
 type Shared = State<Arc<App>>;
 
@@ -49,13 +49,35 @@ struct Named {
     version: Option<String>,
 }
 
-async fn live() -> StatusCode {
-    StatusCode::OK
+/// Health as the protocol's text and KServe's clients have it; the status says the same.
+#[derive(Serialize)]
+struct Live {
+    live: bool,
 }
 
-async fn ready(State(app): Shared) -> Result<(), ApiError> {
+/// The protocol's text calls it `live`, KServe's clients and server `ready`.
+#[derive(Serialize)]
+struct Ready {
+    live: bool,
+    ready: bool,
+}
+
+#[derive(Serialize)]
+struct ModelReady {
+    name: String,
+    ready: bool,
+}
+
+async fn live() -> Response {
+    error::json(&Live { live: true })
+}
+
+async fn ready(State(app): Shared) -> Result<Response, ApiError> {
     if app.is_ready() {
-        Ok(())
+        Ok(error::json(&Ready {
+            live: true,
+            ready: true,
+        }))
     } else {
         Err(ApiError::busy("the server is not ready"))
     }
@@ -73,10 +95,13 @@ async fn metadata(State(app): Shared, Path(named): Path<Named>) -> Result<Respon
     Ok(error::json(&model_metadata(&served, versions)))
 }
 
-async fn model_ready(State(app): Shared, Path(named): Path<Named>) -> Result<(), ApiError> {
+async fn model_ready(State(app): Shared, Path(named): Path<Named>) -> Result<Response, ApiError> {
     let version = named.version.as_deref();
     app.repository.get(Some(&named.model), version)?;
-    Ok(())
+    Ok(error::json(&ModelReady {
+        name: named.model,
+        ready: true,
+    }))
 }
 
 async fn inference(
@@ -88,8 +113,11 @@ async fn inference(
     refuse_encoding(&headers)?;
     let header = header_length(&headers)?;
     // Before the body, so that a wrong name is told at once.
-    app.repository
+    let served = app
+        .repository
         .get(Some(&named.model), named.version.as_deref())?;
+    let input = (header == Some(0)).then(|| model_input(&served));
+    drop(served);
     let mut read = body::read(&app, &headers, body).await?;
     // A number takes two characters or more as JSON, eight bytes when it is read and four as a model's input; in
     // binary it takes four bytes, which are copied.
@@ -102,9 +130,13 @@ async fn inference(
         &mut read.room,
         text.saturating_mul(7).saturating_add(2 * binary),
     )?;
-    let mut parsed = blocking(read.bytes.len(), || {
-        json::parse(&named.model, named.version.as_deref(), &read.bytes, header)
-    })?;
+    let version = named.version.as_deref();
+    let mut parsed = match input {
+        Some(input) => json::parse_raw(&named.model, version, &read.bytes, input),
+        None => blocking(read.bytes.len(), || {
+            json::parse(&named.model, version, &read.bytes, header)
+        })?,
+    };
     let request = parsed.take_request();
     let response = infer(&app, request).await?;
     let written = json::write(&parsed, &response)

@@ -16,12 +16,15 @@ fn floats(output: &Value) -> Vec<f32> {
 #[test]
 fn health_and_metadata() {
     let server = Server::start(&[&server::digits()]);
-    for path in [
-        "/v2/health/live",
-        "/v2/health/ready",
-        "/v2/models/digits/ready",
+    // Triton's clients look at the status, KServe's at the body.
+    let ready = json!({"name": "digits", "ready": true});
+    for (path, expected) in [
+        ("/v2/health/live", json!({"live": true})),
+        ("/v2/health/ready", json!({"live": true, "ready": true})),
+        ("/v2/models/digits/ready", ready.clone()),
+        ("/v2/models/digits/versions/1/ready", ready),
     ] {
-        assert_eq!(server.get(path).status, 200, "{path}");
+        assert_eq!(server.get(path).json(), expected, "{path}");
     }
     for path in ["/v2", "/v2/"] {
         let metadata = server.get(path).json();
@@ -141,6 +144,18 @@ fn tensors_of_every_form_give_the_same_bits() {
         format!("{}:{}:{}", best.scores[best.index], best.index, best.label)
     );
 
+    // Binary without JSON: the input of one image.
+    let answer = server.post(path, &["Inference-Header-Content-Length: 0"], &raw[..3136]);
+    let length = answer.header("inference-header-content-length").unwrap();
+    let length: usize = length.parse().unwrap();
+    let head: Value = serde_json::from_slice(&answer.body[..length]).unwrap();
+    assert_eq!(head["outputs"][0]["shape"], json!([1, 10]));
+    let found: Vec<f32> = answer.body[length..length + 40]
+        .chunks(4)
+        .map(|it| f32::from_le_bytes(it.try_into().unwrap()))
+        .collect();
+    assert_eq!(bits(&found), bits(&expected[..10]));
+
     // Image files, which the server prepares.
     let files: Vec<u8> = images
         .iter()
@@ -179,7 +194,7 @@ fn bad_requests_get_one_clear_error() {
     for (body, expected) in [
         (String::new(), "not an inference request"),
         ("{".into(), "not an inference request"),
-        ("[]".into(), "not an inference request"),
+        ("[]".into(), "expected an object"),
         ("{}".into(), "inputs"),
         (r#"{"inputs": []}"#.into(), "no input"),
         (input(json!({"name": "x"})), "no input `x`"),
@@ -260,6 +275,11 @@ fn bad_requests_get_one_clear_error() {
     ] {
         let error = server.post(path, &[header], b"{}").error(400);
         assert!(error.contains(expected), "{error}");
+    }
+    let raw = "Inference-Header-Content-Length: 0";
+    for bytes in [0, 3135, 2 * 3136] {
+        let error = server.post(path, &[raw], &vec![0; bytes]).error(400);
+        assert!(error.contains(&format!("{bytes} bytes")), "{error}");
     }
     let error = server
         .post(path, &["Content-Encoding: gzip"], b"{}")

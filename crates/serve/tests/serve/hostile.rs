@@ -180,3 +180,22 @@ fn others_are_served_beside_many_idle_connections() {
     let open: usize = line.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(open >= idle.len(), "{line}");
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn connections_that_come_at_once_wait_for_their_turn() {
+    let server = Server::start(&[&server::digits()]);
+    // A server that does nothing for a while, as on a machine with other work.
+    server.signal("STOP");
+    // Where there is no place, the system tries again after a second.
+    let soon = Duration::from_millis(900);
+    let waiting: Vec<_> = (0..400)
+        .map(|_| TcpStream::connect_timeout(&server.address, soon))
+        .collect();
+    server.signal("CONT");
+    for stream in &waiting {
+        assert!(stream.is_ok(), "{stream:?}");
+    }
+    is_served(&server);
+    drop(waiting);
+}

@@ -3,6 +3,7 @@
 mod conformance;
 mod control;
 mod ending;
+mod grpc;
 mod hostile;
 mod images;
 mod layouts;
