@@ -14,7 +14,7 @@ check crate:
 # All tests, or those of one crate, e.g. `just test model`. Alone, a crate that depends on Burn or tract would be built with other
 # features, for minutes; for such a crate, all unit tests are run, which takes seconds.
 test crate="":
-    cargo test --release {{ if crate == "" { "--workspace" } else if crate =~ "^(backbone|cli|inference|pipeline|serve|trainer)$" { "--workspace --lib" } else { "-p kiln-" + crate } }}
+    cargo test --release {{ if crate == "" { "--workspace" } else if crate =~ "^(backbone|capi|cli|inference|pipeline|serve|trainer)$" { "--workspace --lib" } else { "-p kiln-" + crate } }}
 
 # Format and lint
 lint:
@@ -96,6 +96,14 @@ check-serve-triton:
 # Keep a server under load for so many minutes, 10 if not given, beside 10,000 connections at first
 soak-serve *args:
     scripts/check-serve/soak/run {{ args }}
+
+# Export models as pages, and use those in Chromium beside kiln's own server; with a folder, save screenshots too
+check-web *args:
+    scripts/check-web/run {{ args }}
+
+# Compare the C header with cbindgen's, and run programs in C and C++ under valgrind; with --update, rewrite the header
+check-c *args:
+    scripts/check-c/run {{ args }}
 
 # Fuzz every file reader, for a minute each (needs cargo-fuzz); e.g. `just fuzz 600 onnx`
 fuzz *args:

@@ -128,4 +128,5 @@ def main():
     print(f"the page classifies {len(DIGITS)} drawn digits as themselves, by mouse and by keyboard, and asks no other host")
 
 
-main()
+if __name__ == "__main__":
+    main()

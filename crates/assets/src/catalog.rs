@@ -41,11 +41,12 @@ impl AssetError {
 
 impl Asset {
     /// Names that [`named`](Self::named) takes.
-    pub const NAMES: [&str; 8] = [
+    pub const NAMES: [&str; 9] = [
         "mnist",
         "fashion-mnist",
         "vgg16",
         "onnxruntime",
+        "onnxruntime-web",
         "efficientnet-lite0",
         "mobilenet-v2",
         "squeezenet",
@@ -65,6 +66,7 @@ impl Asset {
                     platform: Platform::describe(),
                 }),
             },
+            "onnxruntime-web" => Ok(Self::onnxruntime_web()),
             "efficientnet-lite0" => Ok(Self::efficientnet_lite0()),
             "mobilenet-v2" => Ok(Self::mobilenet_v2()),
             "squeezenet" => Ok(Self::squeezenet()),
@@ -443,6 +445,51 @@ impl Asset {
     }
 }
 
+/// Name, size in bytes and SHA-256 of the files of ONNX Runtime Web that compute on the CPU.
+const WEB: [(&str, u64, &str); 3] = [
+    (
+        "ort.wasm.min.mjs",
+        50_126,
+        "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b",
+    ),
+    (
+        "ort-wasm-simd-threaded.mjs",
+        24_381,
+        "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b",
+    ),
+    (
+        "ort-wasm-simd-threaded.wasm",
+        14_239_897,
+        "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+    ),
+];
+
+impl Asset {
+    /// ONNX Runtime Web 1.30.0: its module for WebAssembly alone, and the two files that this loads.
+    pub fn onnxruntime_web() -> Self {
+        Self {
+            name: "onnxruntime-web".into(),
+            version: "1.30.0".into(),
+            license: "MIT".into(),
+            origin: "Microsoft: ONNX Runtime Web, https://onnxruntime.ai".into(),
+            files: WEB
+                .map(|(name, size, sha256)| AssetFile {
+                    name: name.into(),
+                    size,
+                    sha256: sha256.into(),
+                })
+                .into(),
+            sources: vec![Source::Npm {
+                package: "onnxruntime-web".into(),
+                version: "1.30.0".into(),
+                members: WEB
+                    .map(|(name, ..)| Some(format!("package/dist/{name}")))
+                    .into(),
+            }],
+        }
+    }
+}
+
 /// An operating system and CPU architecture with an ONNX Runtime package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Platform {
@@ -524,6 +571,7 @@ mod tests {
             Asset::mobilenet_v2(),
             Asset::squeezenet(),
             Asset::imagenet_labels(),
+            Asset::onnxruntime_web(),
         ];
         assets.extend(Platform::ALL.map(Asset::onnxruntime));
         assets
@@ -595,8 +643,8 @@ mod tests {
         let message = Asset::named("cifar").unwrap_err().to_string();
         assert_eq!(
             message,
-            "expected an asset, one of mnist, fashion-mnist, vgg16, onnxruntime, efficientnet-lite0, \
-             mobilenet-v2, squeezenet, imagenet-labels, found `cifar`"
+            "expected an asset, one of mnist, fashion-mnist, vgg16, onnxruntime, onnxruntime-web, \
+             efficientnet-lite0, mobilenet-v2, squeezenet, imagenet-labels, found `cifar`"
         );
     }
 }

@@ -20,6 +20,7 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | loading, and what a loaded model is | `model`, `options`, `spec` |
+//! | what is specified beside a model's file | `sidecar` |
 //! | images to predictions | `classify`, `stream`, `run` |
 //! | batches from threads of the caller's own, as a server has them | `sessions` |
 //! | golden vectors | `verify` |
@@ -41,8 +42,10 @@ mod options;
 mod pool;
 mod run;
 mod sessions;
+mod sidecar;
 mod spec;
 mod stream;
+mod threads;
 mod verify;
 
 pub use choice::{Device, EngineId, ParseEngineError, RuntimeInfo};
@@ -72,13 +75,14 @@ pub use kiln_model::{
 /// A file that several models are loaded from, and the errors of reading one.
 pub use kiln_onnx::{DecodeError, MetadataError, ModelFile, ReadError, Repair, StructureError};
 pub use kiln_preprocess::{
-    Decoded, Orientation, Picture, PreprocessError, Preprocessor, RawImage, decode as decode_image,
-    open as open_image,
+    Decoded, ImageSource, Orientation, Picture, PreprocessError, Preprocessor, RawImage,
+    decode as decode_image, open as open_image,
 };
 pub use model::Model;
 pub use options::Options;
 pub use run::Scores;
 pub use sessions::{BatchResults, Sessions};
+pub use sidecar::{Sidecar, SidecarError, parse_settings, read_labels};
 pub use spec::{ModelSpec, Origin, Origins, ScoresInfo};
 pub use stream::{Classified, StreamOptions, StreamSummary};
 pub use verify::{Replay, Verification};

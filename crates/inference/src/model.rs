@@ -18,6 +18,7 @@ use crate::engine::interface::{Engine, Outputs, Source};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::options::Options;
 use crate::spec::{ModelSpec, Origin};
+use crate::threads::Threads;
 
 /// An image classifier, ready to run. Threads can share one.
 pub struct Model {
@@ -33,7 +34,7 @@ pub struct Model {
     pub(crate) golden: Option<Golden>,
     pub(crate) engine: Box<dyn Engine>,
     /// Present where the number of threads was given; else rayon's global pool is used.
-    pub(crate) pool: Option<rayon::ThreadPool>,
+    pub(crate) threads: Option<Threads>,
 }
 
 impl Model {
@@ -89,11 +90,10 @@ impl Model {
         let spec = ModelSpec::new(proto, &options.declared)?;
         let preprocessor = Preprocessor::new(spec.preprocessing.clone())
             .map_err(|error| LoadErrorKind::Preprocessing(OverridesError::from(error)))?;
-        let pool = options.threads.map(thread_pool).transpose()?;
-        let threads = pool.as_ref().map_or_else(
-            rayon::current_num_threads,
-            rayon::ThreadPool::current_num_threads,
-        );
+        let own = options.threads.map(Threads::start).transpose()?;
+        let threads = own.as_ref().map_or_else(rayon::current_num_threads, |own| {
+            own.pool().current_num_threads()
+        });
         let shape = spec.layout.image_shape(preprocessor.shape());
         // Height and width are known here, also where the file leaves them open.
         let [a, b, c] = shape;
@@ -133,7 +133,7 @@ impl Model {
             one_at_a_time: AtomicBool::new(false),
             golden,
             engine,
-            pool,
+            threads: own,
         };
         model.guess_output();
         Ok(model)
@@ -247,8 +247,8 @@ impl Model {
 
     /// Runs `work` where its parallel iterators use this model's threads.
     pub(crate) fn on_threads<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match &self.pool {
-            Some(pool) => pool.install(work),
+        match &self.threads {
+            Some(threads) => threads.pool().install(work),
             None => work(),
         }
     }
@@ -281,13 +281,5 @@ fn folder_name(model: &Path, options: &Options) -> Result<String, EngineError> {
             "the name of the folder `{}` is not UTF-8, as it must be for a model with weights in other files",
             folder.display()
         ))
-    })
-}
-
-fn thread_pool(threads: usize) -> Result<rayon::ThreadPool, LoadErrorKind> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(|reason| LoadErrorKind::Threads {
-        threads,
-        reason: reason.to_string(),
     })
 }

@@ -28,7 +28,7 @@
 //! | 6 | [`report`] | run directory | HTML page |
 //!
 //! [`init`] makes a recipe for a folder of images, [`probe`] that of a linear probe. [`run`] goes through all six, [`sweep`] does so for every combination of a recipe's `[sweep]`, [`plan`](mod@plan) says what it would do.
-//! [`quantize`] makes a model smaller, [`embed`] writes feature vectors, [`explain`] finds where a model looks, [`bench`](mod@bench) times models, [`compare`] decides whether one may replace another,
+//! [`web`] writes a page that runs a model in the browser, [`quantize`] makes a model smaller, [`embed`] writes feature vectors, [`explain`] finds where a model looks, [`bench`](mod@bench) times models, [`compare`] decides whether one may replace another,
 //! [`overrides`] specifies what a file leaves open.
 //!
 //! Every phase takes a [`Context`]: where assets come from, an [`Observer`] that receives [`Event`]s,
@@ -104,6 +104,8 @@ mod thresholds;
 mod tolerance;
 #[cfg(feature = "training")]
 pub mod train;
+#[cfg(feature = "training")]
+pub mod web;
 
 mod assets;
 mod configs;

@@ -10,8 +10,7 @@ use kiln_zoo::{Network, read_labels};
 
 use crate::context::Context;
 use crate::error::Result;
-use crate::error::models::NetworkError;
-use crate::overrides;
+use crate::error::models::{NetworkError, OverridesError};
 
 /// Returns the network whose weights an asset has, if it is of such a kind.
 pub(crate) fn of(asset: &Asset) -> Option<Network> {
@@ -29,7 +28,7 @@ pub const IMAGENET: &str = "imagenet";
 /// The file cannot be read, or the names not be fetched.
 pub fn labels(path: &Path, context: &Context<'_>) -> Result<Vec<String>> {
     if path != Path::new(IMAGENET) || path.exists() {
-        return Ok(overrides::read_labels(path)?);
+        return Ok(kiln_inference::read_labels(path).map_err(OverridesError::from)?);
     }
     let asset = Asset::named("imagenet-labels")?;
     let fetched = context

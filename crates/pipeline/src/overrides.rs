@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use kiln_inference::{Model, ModelOverrides, Origin, OutputKind, Repair};
-use kiln_model::{Recipe, repeated_label};
+use kiln_inference::{
+    Model, ModelOverrides, Origin, OutputKind, Repair, Sidecar, SidecarError, parse_settings,
+};
+use kiln_model::repeated_label;
 use kiln_onnx::{Metadata, ModelProto};
-use kiln_util::decode_text;
 
+use crate::configs;
 pub use crate::configs::Found;
-use crate::configs::{self, MAX_BYTES};
 pub use crate::error::models::OverridesError;
 
 /// What a request specifies about a model.
@@ -41,14 +42,12 @@ impl OverridesRequest {
     /// Reads settings `key=value` with the keys of a sidecar. `origin` is what messages call them;
     /// paths are relative to the working directory.
     pub fn parse(origin: &str, settings: &[String]) -> Result<Self, OverridesError> {
-        let read = |file: &str| read_labels(Path::new(file)).map_err(|error| error.to_string());
-        let specified = ModelOverrides::parse("", origin, settings, read)?;
-        Ok(Self::new(specified, None))
+        Ok(Self::new(parse_settings(origin, settings)?, None))
     }
 
     /// Returns the files that a model is read from, with what is specified about it.
     pub fn files(&self, model: &Path) -> Vec<PathBuf> {
-        [model.to_path_buf(), model.with_extension("toml")]
+        [model.to_path_buf(), Sidecar::path_of(model)]
             .into_iter()
             .chain(self.sidecar.clone())
             .collect()
@@ -59,8 +58,7 @@ impl OverridesRequest {
 #[derive(Debug, Clone)]
 pub struct Resolved {
     specified: ModelOverrides,
-    /// The sidecar, and what to call it.
-    sidecar: Option<(PathBuf, ModelOverrides)>,
+    sidecar: Option<Sidecar>,
     /// What another tool says.
     config: Option<(Found, ModelOverrides)>,
     /// Names of classes that another tool gives.
@@ -95,13 +93,12 @@ pub enum Specifier<'a> {
 impl Resolved {
     /// Reads the sidecar of a model.
     pub fn new(model: &Path, request: &OverridesRequest) -> Result<Self, OverridesError> {
-        let beside = model.with_extension("toml");
         Ok(Self {
             specified: request.specified.clone(),
-            sidecar: find_sidecar(request.sidecar.as_deref(), &beside)?,
+            sidecar: find_sidecar(request.sidecar.as_deref(), model)?,
             config: None,
             labels: None,
-            beside,
+            beside: Sidecar::path_of(model),
         })
     }
 
@@ -134,7 +131,7 @@ impl Resolved {
 
     /// Joins all of it.
     pub fn all(&self) -> ModelOverrides {
-        let sidecar = self.sidecar.iter().map(|(_, it)| it);
+        let sidecar = self.sidecar.iter().map(|sidecar| &sidecar.overrides);
         let config = self.config.iter().chain(&self.labels);
         let config = config.map(|(_, it)| it);
         sidecar
@@ -167,8 +164,8 @@ impl Resolved {
         let sidecar = self
             .sidecar
             .iter()
-            .filter(|(_, found)| !hidden && keys.iter().any(|(_, has)| has(found)))
-            .map(|(path, _)| Specifier::Sidecar(path));
+            .filter(|found| !hidden && keys.iter().any(|(_, has)| has(&found.overrides)))
+            .map(|found| Specifier::Sidecar(&found.path));
         let mut specifiers: Vec<_> = requested.chain(sidecar).collect();
         let config = self
             .config
@@ -189,80 +186,10 @@ pub fn metadata(model: &Path) -> Option<Metadata> {
 }
 
 /// Reads the sidecar that was named, or else the one beside the model if there is one.
-fn find_sidecar(
-    named: Option<&Path>,
-    beside: &Path,
-) -> Result<Option<(PathBuf, ModelOverrides)>, OverridesError> {
-    let path = named.unwrap_or(beside);
-    if named.is_none() && !path.is_file() {
-        return Ok(None);
-    }
-    let text = read_sidecar(path)?;
-    // A recipe has its model's name too, and so may have a file of another tool. It was looked at
-    // only because of that.
-    if named.is_none() && (Recipe::is_recipe(&text) || !ModelOverrides::is_sidecar(&text)) {
-        return Ok(None);
-    }
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let declaration = ModelOverrides::parse(&text, &path.display().to_string(), &[], |file| {
-        read_labels(&folder.join(file)).map_err(|error| error.to_string())
-    })?;
-    Ok(Some((path.into(), declaration)))
-}
-
-fn read_sidecar(path: &Path) -> Result<String, OverridesError> {
-    let fail = |source| OverridesError::ReadSidecar {
-        path: path.into(),
-        source,
-    };
-    let wrong = |expected| OverridesError::Sidecar {
-        path: path.into(),
-        expected,
-    };
-    let metadata = std::fs::metadata(path).map_err(fail)?;
-    if !metadata.is_file() || metadata.len() > MAX_BYTES {
-        return Err(wrong("a text file of at most 16 MiB"));
-    }
-    let bytes = std::fs::read(path).map_err(fail)?;
-    String::from_utf8(bytes).map_err(|_| wrong("TOML in UTF-8"))
-}
-
-/// Reads names of classes, one a line; blanks around a name and empty lines at the end do not
-/// count.
-pub fn read_labels(path: &Path) -> Result<Vec<String>, OverridesError> {
-    let fail = |source| OverridesError::ReadLabels {
-        path: path.into(),
-        source,
-    };
-    let wrong = |problem| OverridesError::Labels {
-        path: path.into(),
-        problem,
-    };
-    let metadata = std::fs::metadata(path).map_err(fail)?;
-    if !metadata.is_file() || metadata.len() > MAX_BYTES {
-        return Err(wrong("expected a text file of at most 16 MiB".into()));
-    }
-    let bytes = std::fs::read(path).map_err(fail)?;
-    let text = decode_text(bytes).map_err(|line| {
-        wrong(format!(
-            "expected UTF-8 text with one name a line, found none in line {line}"
-        ))
-    })?;
-    parse_labels(&text).map_err(wrong)
-}
-
-fn parse_labels(text: &str) -> Result<Vec<String>, String> {
-    let text = text.trim_end();
-    if text.is_empty() {
-        return Err("expected one name a line, found an empty file".into());
-    }
-    let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
-    match names.iter().position(String::is_empty) {
-        Some(line) => Err(format!(
-            "expected a name for every class, found line {} empty",
-            line + 1
-        )),
-        None => Ok(names),
+fn find_sidecar(named: Option<&Path>, model: &Path) -> Result<Option<Sidecar>, SidecarError> {
+    match named {
+        Some(path) => Sidecar::read(path).map(Some),
+        None => Sidecar::of(model),
     }
 }
 
@@ -456,51 +383,5 @@ mod tests {
             message.contains("model.toml:1: cannot use the labels"),
             "{message}"
         );
-    }
-
-    #[test]
-    fn one_name_a_line() {
-        assert_eq!(
-            parse_labels("cat\r\nhot dog \n\n"),
-            Ok(vec!["cat".into(), "hot dog".into()])
-        );
-        assert!(
-            parse_labels(" \n")
-                .unwrap_err()
-                .contains("found an empty file")
-        );
-        assert_eq!(
-            parse_labels("a\n\nb"),
-            Err("expected a name for every class, found line 2 empty".into())
-        );
-    }
-
-    #[test]
-    fn labels_may_be_in_utf_16() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("labels.txt");
-        let units = "\u{feff}caf\u{e9}\r\neau\r\n".encode_utf16();
-        let bytes: Vec<u8> = units.flat_map(u16::to_le_bytes).collect();
-        fs::write(&path, bytes).unwrap();
-        assert_eq!(read_labels(&path).unwrap(), ["caf\u{e9}", "eau"]);
-        fs::write(&path, b"\xef\xbb\xbfcat\ndog\n").unwrap();
-        assert_eq!(read_labels(&path).unwrap(), ["cat", "dog"]);
-        fs::write(&path, b"cat\nd\xf6g\n").unwrap();
-        let message = read_labels(&path).unwrap_err().to_string();
-        assert!(
-            message.contains("labels.txt") && message.contains("line 2"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn a_file_that_is_none_is_named() {
-        for path in ["no/such/labels.txt", "/"] {
-            let message = read_labels(Path::new(path)).unwrap_err().to_string();
-            assert!(
-                message.starts_with(&format!("cannot use the labels `{path}`: ")),
-                "{message}"
-            );
-        }
     }
 }

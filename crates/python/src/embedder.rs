@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use kiln_inference::{StreamOptions, Unclassified};
+use kiln_inference::{Picture, StreamOptions, Unclassified};
 use kiln_pipeline::embed::EmbedRequest;
 use kiln_pipeline::engines;
 use numpy::{IntoPyArray, PyArray2, PyArrayMethods};

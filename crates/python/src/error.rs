@@ -1,8 +1,8 @@
 //! kiln's errors as Python's exceptions.
 
 use std::error::Error as StdError;
-use std::fmt::Write;
 
+pub use kiln_util::with_causes as text;
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -27,21 +27,6 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("KilnError", py.get_type::<KilnError>())?;
     module.add("LoadError", py.get_type::<LoadError>())?;
     module.add("ImageError", py.get_type::<ImageError>())
-}
-
-/// The message of an error with those of its causes, as the command line prints them.
-pub fn text(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        // Some errors repeat their cause.
-        if !text.ends_with(&message) {
-            let _ = write!(text, ": {message}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// An error of work that is done with a model.

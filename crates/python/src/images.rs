@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use kiln_inference::PreprocessError;
-use kiln_inference::{Picture, Preprocessor, RawImage};
+pub use kiln_inference::ImageSource as Image;
+use kiln_inference::RawImage;
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -72,28 +72,5 @@ impl<'py> Owner<'py> {
                 })
             }
         })
-    }
-}
-
-/// An image, borrowed.
-#[derive(Clone, Copy)]
-pub enum Image<'a> {
-    Path(&'a PathBuf),
-    Encoded(&'a [u8]),
-    Pixels(RawImage<'a>),
-}
-
-impl Image<'_> {
-    /// Writes the model's input.
-    pub fn prepare(
-        self,
-        preprocessor: &Preprocessor,
-        out: &mut [f32],
-    ) -> Result<(), PreprocessError> {
-        match self {
-            Self::Path(path) => preprocessor.open(path)?.prepare(preprocessor, out),
-            Self::Encoded(bytes) => preprocessor.decode(bytes)?.prepare(preprocessor, out),
-            Self::Pixels(pixels) => preprocessor.raw(pixels, out),
-        }
     }
 }

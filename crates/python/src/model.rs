@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use kiln_inference::{Classified, Device, EngineId, Preprocessing, StreamOptions, Unclassified};
+use kiln_inference::{
+    Classified, Device, EngineId, Picture, Preprocessing, StreamOptions, Unclassified,
+};
 use kiln_pipeline::engines::{self, EngineRequest, VerificationRecord};
 use kiln_pipeline::evaluate::{AnyTally, EvaluateOptions};
 use kiln_pipeline::overrides::OverridesRequest;

@@ -43,5 +43,5 @@ pub use sha256::sha256;
 pub use str_enum::{ParseEnumError, closest, equivalent};
 pub use text::{
     Hex, Thousands, bytes, counted, duration, first_few, listed, percent, printable, shown,
-    thousands,
+    thousands, with_causes,
 };

@@ -1,5 +1,6 @@
 //! Text for people: numbers that are easy to read, and untrusted text made safe to print.
 
+use std::error::Error;
 use std::fmt;
 
 /// Displays two lower-case hexadecimal digits for each byte.
@@ -27,6 +28,21 @@ impl fmt::Display for Thousands {
         }
         Ok(())
     }
+}
+
+/// Joins the message of an error with those of its causes: `cannot read `a`: no such file`. A cause that the message
+/// ends with already is not repeated.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// Formats a count as [`Thousands`]: `12,345`.
@@ -141,6 +157,29 @@ fn is_unsafe(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug)]
+    struct Failure(&'static str, Option<Box<Self>>);
+
+    impl fmt::Display for Failure {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Failure {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_deref().map(|error| error as &dyn Error)
+        }
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let last = Failure("no room", None);
+        let middle = Failure("the disk: no room", Some(Box::new(last)));
+        let first = Failure("cannot write", Some(Box::new(middle)));
+        assert_eq!(with_causes(&first), "cannot write: the disk: no room");
+    }
 
     #[test]
     fn cuts_and_cleans() {

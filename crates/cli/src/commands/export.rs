@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use kiln_pipeline::export::{ExportForm, ExportRequest, export_run};
+use kiln_pipeline::web::export_web;
 use kiln_run::RunDir;
 
 use crate::app::{App, Outcome};
@@ -17,6 +18,9 @@ pub struct ExportArgs {
     /// model-sigmoid.onnx, model-uint8.onnx, head.onnx, or model-no-golden.onnx]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write a folder with a page that runs the model in the browser, for any web server to serve; ONNX Runtime Web is fetched
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "softmax", "sigmoid", "head_only", "uint8_input"])]
+    web: Option<PathBuf>,
     #[command(flatten)]
     form: FormArgs,
     /// Leave test images and their scores out of the file: `kiln verify` then cannot check it
@@ -63,6 +67,11 @@ impl FormArgs {
 /// Exports, and prints the file.
 pub fn run(args: &ExportArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let run = RunDir::open(&args.run)?;
+    if let Some(folder) = &args.web {
+        let page = export_web(&run, folder, !args.no_golden, &app.context)?;
+        app.terminal.print(&format!("{}\n", page.display()))?;
+        return Ok(Outcome::Done);
+    }
     let mut request = ExportRequest::default();
     request.form = args.form.form();
     request.softmax = args.form.softmax;

@@ -20,7 +20,7 @@ pub(crate) const HUGGING_FACE: &str = "preprocessor_config.json";
 pub(crate) const CONFIG: &str = "config.json";
 
 /// Longest file about a model: 16 MiB, room for very many names of classes.
-pub(crate) const MAX_BYTES: u64 = 16 << 20;
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Where preprocessing of another tool was found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use kiln_inference::Unspecified;
+use kiln_inference::{SidecarError, Unspecified};
 use kiln_quantize::QuantizeError;
 
 use crate::hint::Hint;
@@ -93,38 +93,9 @@ impl EnginesError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OverridesError {
-    /// A file of labels cannot be read.
-    #[error("cannot use the labels `{}`: {source}", path.display())]
-    ReadLabels {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A file of labels holds something else.
-    #[error("cannot use the labels `{}`: {problem}", path.display())]
-    Labels {
-        /// The file.
-        path: PathBuf,
-        /// What was expected and found.
-        problem: String,
-    },
-    /// A sidecar cannot be read.
-    #[error("cannot read the sidecar {}: {source}", path.display())]
-    ReadSidecar {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A sidecar is something else.
-    #[error("expected the sidecar {} to be {expected}", path.display())]
-    Sidecar {
-        /// The file.
-        path: PathBuf,
-        /// What was expected.
-        expected: &'static str,
-    },
+    /// A sidecar, settings, or a file of labels cannot be used.
+    #[error(transparent)]
+    Sidecar(#[from] SidecarError),
     /// A file of another tool beside the model cannot be followed.
     #[error("cannot use the preprocessing of {}: {problem}", path.display())]
     Config {
@@ -133,20 +104,20 @@ pub enum OverridesError {
         /// What was expected and found.
         problem: String,
     },
-    /// A key or value that means nothing.
-    #[error(transparent)]
-    Parse(#[from] kiln_model::RecipeError),
 }
 
 impl OverridesError {
     /// Returns what to do about it.
     pub const fn hint(&self) -> Option<Hint> {
         match self {
-            Self::ReadLabels { .. } | Self::ReadSidecar { .. } | Self::Sidecar { .. } => {
-                Some(Hint::CheckPath)
-            }
-            Self::Labels { .. } | Self::Config { .. } => Some(Hint::CheckFile),
-            Self::Parse(_) => None,
+            Self::Sidecar(error) => match error {
+                SidecarError::Parse(_) => None,
+                SidecarError::Labels { .. } => Some(Hint::CheckFile),
+                SidecarError::ReadLabels { .. }
+                | SidecarError::Read { .. }
+                | SidecarError::Kind { .. } => Some(Hint::CheckPath),
+            },
+            Self::Config { .. } => Some(Hint::CheckFile),
         }
     }
 }

@@ -17,7 +17,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::error::{MAX_DECODED_BYTES, MAX_SIDE, PreprocessError};
 use crate::orientation::Orientation;
-use crate::pixels::Pixels;
+use crate::pixels::{Pixels, RawImage};
 use crate::preprocessor::Preprocessor;
 
 /// A decoded image file: its pixels as they are stored, and how a camera was held.
@@ -60,6 +60,27 @@ impl Picture for Decoded {
 impl Picture for DynamicImage {
     fn prepare(&self, preprocessor: &Preprocessor, out: &mut [f32]) -> Result<(), PreprocessError> {
         preprocessor.image(self, out)
+    }
+}
+
+/// An image wherever a program has it. What is not decoded yet is decoded when it is prepared, and not kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ImageSource<'a> {
+    /// An image file, as [`Preprocessor::open`] takes it.
+    Path(&'a Path),
+    /// The bytes of an image file, as [`Preprocessor::decode`] takes them.
+    Encoded(&'a [u8]),
+    /// Pixels, which are upright.
+    Pixels(RawImage<'a>),
+}
+
+impl Picture for ImageSource<'_> {
+    fn prepare(&self, preprocessor: &Preprocessor, out: &mut [f32]) -> Result<(), PreprocessError> {
+        match *self {
+            Self::Path(path) => preprocessor.open(path)?.prepare(preprocessor, out),
+            Self::Encoded(bytes) => preprocessor.decode(bytes)?.prepare(preprocessor, out),
+            Self::Pixels(pixels) => preprocessor.raw(pixels, out),
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 mod job;
 mod prepare;
 mod queue;
-mod sidecar;
 mod worker;
 
 use std::ops::Range;
@@ -14,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kiln_inference::{
-    EngineId, InputKind, Model, ModelFile, Options, RunError, Sessions, VerifyError,
+    EngineId, InputKind, Model, ModelFile, Options, RunError, Sessions, Sidecar, SidecarError,
+    VerifyError,
 };
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -79,8 +79,8 @@ pub enum LoadError {
     #[error(transparent)]
     Load(#[from] kiln_inference::LoadError),
     /// The sidecar cannot be used.
-    #[error("{0}")]
-    Sidecar(String),
+    #[error(transparent)]
+    Sidecar(#[from] SidecarError),
     /// This machine computes other scores than the file has.
     #[error("`{}`: the scores of its golden vectors differ on this machine: {verification}", path.display())]
     Golden {
@@ -151,8 +151,8 @@ impl Served {
     ) -> Result<Arc<Self>, LoadError> {
         let start = Instant::now();
         let mut options = settings.options.clone();
-        if let Some(declared) = sidecar::read(path).map_err(LoadError::Sidecar)? {
-            options.declared = options.declared.or(declared);
+        if let Some(sidecar) = Sidecar::of(path)? {
+            options.declared = options.declared.or(sidecar.overrides);
         }
         let (model, input_name) = open(path, &options)?;
         let model = Arc::new(model);

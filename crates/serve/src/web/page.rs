@@ -11,29 +11,26 @@ use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use kiln_inference::Channels;
+use kiln_page::ServerPage;
 use serde::Serialize;
 
 use crate::app::App;
 use crate::error::json;
 
-const PAGE: &str = include_str!("page.html");
 const OPENAPI: &str = include_str!("openapi.json");
+static PAGE: LazyLock<ServerPage> = LazyLock::new(kiln_page::of_server);
 /// The page runs the script that is in it, by its digest, and talks to its own server alone. Pictures are made by the
 /// page, or by the server as data.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let digest = |tag: &str| {
-        let inside = PAGE
-            .split_once(&format!("<{tag}>"))
-            .and_then(|(_, rest)| rest.split_once(&format!("</{tag}>")));
-        let (inside, _) = inside.expect("the page has one of each");
+    let digest = |inside: &str| {
         let digest = kiln_util::sha256(inside.as_bytes()).expect("bytes in memory can be read");
         BASE64_STANDARD.encode(digest)
     };
     let policy = format!(
         "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src 'self' data: blob:; \
          media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        digest("script"),
-        digest("style")
+        digest(PAGE.script),
+        digest(PAGE.style)
     );
     HeaderValue::from_str(&policy).expect("visible characters")
 });
@@ -53,7 +50,7 @@ struct Described {
 
 /// Returns the page.
 pub async fn page() -> Response {
-    let mut response = PAGE.into_response();
+    let mut response = PAGE.html.as_str().into_response();
     let headers = response.headers_mut();
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),

@@ -70,7 +70,7 @@ struct Tract {
     batch: Option<usize>,
     /// Batch sizes of runs where the graph leaves it open, descending to 1.
     sizes: Vec<usize>,
-    /// Whether a run that is alone is shared by threads.
+    /// Whether a run that is alone is shared by threads, where there are several: with one, each caller's own computes its run.
     is_shared: bool,
     runtime: RuntimeInfo,
 }
@@ -121,7 +121,7 @@ fn load(
         shape: source.shape,
         batch: source.batch,
         sizes,
-        is_shared: smallest.multiply_adds >= MANY,
+        is_shared: threads > 1 && smallest.multiply_adds >= MANY,
         runtime: RuntimeInfo {
             version: Some(VERSION.to_owned()),
             fallback: (options.device == Device::Auto)

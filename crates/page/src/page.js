@@ -1,114 +1,18 @@
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Try a model – kiln</title>
-<link rel="icon" href="data:,">
-<style>
-:root { color-scheme: light dark; --back: #fff; --text: #1b1f24; --soft: #59636e; --line: #d1d9e0; --bar: #2f6fb3; --box: #f6f8fa; --bad: #b3261e; }
-@media (prefers-color-scheme: dark) {
-    :root { --back: #15181c; --text: #e6e9ed; --soft: #9aa4af; --line: #3a424b; --bar: #6aa8e8; --box: #1e2329; --bad: #ff8a80; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 68rem; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif; color: var(--text); background: var(--back); }
-h1 { font-size: 1.4rem; margin: 0 0 .25rem; }
-h2 { font-size: 1.1rem; margin: 0 0 .5rem; }
-p { margin: .25rem 0; }
-.soft { color: var(--soft); }
-.bad { color: var(--bad); }
-main { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); margin-top: 1rem; }
-section { border: 1px solid var(--line); border-radius: .5rem; padding: 1rem; min-width: 0; }
-button, select, input[type=password], .file { font: inherit; color: inherit; background: var(--box); border: 1px solid var(--line); border-radius: .375rem; padding: .5rem .75rem; min-height: 2.75rem; }
-button, .file { cursor: pointer; }
-.file { display: inline-block; }
-.file input { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-:focus-visible, .file:focus-within { outline: 3px solid var(--bar); outline-offset: 2px; }
-.row { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: .5rem 0; }
-#drop { border: 2px dashed var(--line); border-radius: .5rem; padding: 1rem; text-align: center; }
-#drop.over { border-color: var(--bar); background: var(--box); }
-#drop img, video { max-width: 100%; max-height: 16rem; display: block; margin: .5rem auto; }
-canvas { display: block; width: 100%; max-width: 18rem; aspect-ratio: 1; touch-action: none; cursor: crosshair; border: 1px solid var(--line); border-radius: .375rem; }
-table { width: 100%; border-collapse: collapse; table-layout: fixed; }
-th, td { padding: .25rem .5rem .25rem 0; text-align: left; font-weight: normal; overflow-wrap: anywhere; vertical-align: middle; }
-th { width: 38%; }
-td.number { width: 5.5rem; text-align: right; font-variant-numeric: tabular-nums; padding-right: 0; }
-.bar { height: 1rem; min-width: 1px; background: var(--bar); border-radius: .125rem; }
-tr.first th, tr.first td.number { font-weight: 600; }
-#seen { image-rendering: pixelated; width: 9rem; max-width: 100%; border: 1px solid var(--line); }
-pre { background: var(--box); border-radius: .375rem; padding: .75rem; white-space: pre-wrap; overflow-wrap: anywhere; margin: .5rem 0; }
-[hidden] { display: none !important; }
-</style>
-</head>
-<body>
-<header>
-<h1>Try a model</h1>
-<p class="soft" id="about" aria-live="polite">Asking for the models …</p>
-<div class="row"><label id="choice" hidden>Model <select id="model"></select></label></div>
-<form class="row" id="login" hidden><label>Token <input id="token" type="password" autocomplete="off" required></label> <button>Use it</button></form>
-</header>
-<main>
-<section id="draw" aria-labelledby="draw-title" hidden>
-<h2 id="draw-title">Draw</h2>
-<canvas id="canvas" width="280" height="280" tabindex="0" role="img" aria-label="Drawing: arrows move the pen, space puts it down or lifts it, Enter classifies, Delete clears" aria-describedby="keys"></canvas>
-<p class="soft" id="keys">With a mouse, a finger, or the keyboard: arrows move the pen, space puts it down or lifts it, Enter classifies, Delete clears.</p>
-<div class="row">
-<button id="clear" type="button">Clear</button>
-<a class="file" id="save" download="drawing.png" href="data:,">Save as PNG</a>
-<label><input id="fit" type="checkbox" checked> Center and fit</label>
-<label><input id="dark" type="checkbox"> Dark on light</label>
-</div>
-</section>
-<section aria-labelledby="photo-title">
-<h2 id="photo-title">Photograph</h2>
-<div id="drop">
-<p>Drop an image here, paste one, or</p>
-<div class="row">
-<label class="file"><input id="file" type="file" accept="image/*"> Choose a file</label>
-<button id="camera" type="button">Use the camera</button>
-</div>
-<video id="video" playsinline muted hidden></video>
-<div class="row"><button id="shoot" type="button" hidden>Take the picture</button></div>
-<img id="photo" alt="The image that was chosen" hidden>
-</div>
-</section>
-<section aria-labelledby="result-title">
-<h2 id="result-title">Classes</h2>
-<p id="status" role="status" class="soft">Nothing classified yet.</p>
-<table id="classes" hidden><caption class="soft">Probability of the most probable classes</caption><tbody></tbody></table>
-</section>
-<section aria-labelledby="seen-title" id="details" hidden>
-<h2 id="seen-title">What the model saw</h2>
-<img id="seen" alt="The image after preprocessing">
-<p class="soft" id="size"></p>
-<p class="soft" id="times"></p>
-<h2>The same from a terminal</h2>
-<pre id="curl"></pre>
-<button id="copy" type="button">Copy</button>
-</section>
-</main>
-<footer><p class="soft">Programs: <a href="openapi.json">description of the interface</a>, Open Inference Protocol below <code>/v2</code>, <a href="metrics">metrics</a>.</p></footer>
-<script>
-'use strict';
+// The page: drawing, photographs, camera, and what comes of them. What computes is another file's: `findModels` returns the models,
+// each with a name, a text about it, its number of classes, size, whether it takes gray and whether images can have several
+// classes; `ask` returns what `model` makes of an image file. Both throw an error whose message is for people.
 const at = id => document.getElementById(id);
 const canvas = at('canvas'), pen = canvas.getContext('2d', { willReadFrequently: true });
-let models = [], model = null, token = '', latest = 0, timer = 0, stream = null;
-
-function headers() {
-    return token ? { Authorization: `Bearer ${token}` } : {};
-}
+let models = [], model = null, latest = 0, timer = 0, stream = null;
 
 async function start() {
-    const response = await fetch('models', { headers: headers() });
-    at('login').hidden = response.status !== 401;
-    if (!response.ok) {
-        at('about').textContent = response.status === 401 ? 'The server takes a token.' : 'The models cannot be asked for.';
-        return;
-    }
-    models = await response.json();
-    if (models.length === 0) {
-        at('about').textContent = 'No model is in service yet.';
-        setTimeout(start, 1000);
+    const about = at('about');
+    try {
+        models = await findModels();
+        about.className = 'soft';
+    } catch (error) {
+        about.textContent = error.message;
+        about.className = 'bad';
         return;
     }
     at('model').replaceChildren(...models.map(({ name }) => new Option(name, name)));
@@ -118,11 +22,15 @@ async function start() {
 
 function choose() {
     model = models[Math.max(at('model').selectedIndex, 0)];
-    const { name, version, engine, classes, height, width, gray } = model;
-    at('about').textContent = `${name}, version ${version}, on ${engine}: ${classes} classes, images of ${height} × ${width}, ${gray ? 'gray' : 'color'}.`;
-    at('draw').hidden = !gray;
+    at('about').textContent = model.about;
+    at('draw').hidden = !model.gray;
     clear();
     reset('Nothing classified yet.');
+}
+
+// What is the same of every model.
+function describe({ classes, height, width, gray }) {
+    return `${classes} classes, images of ${height} × ${width}, ${gray ? 'gray' : 'color'}`;
 }
 
 function reset(text, bad) {
@@ -135,20 +43,16 @@ function reset(text, bad) {
 // Classifies an image file; of several requests the answer of the last counts.
 async function classify(blob, name) {
     if (!model) return;
-    const mine = ++latest, began = performance.now();
-    const query = `predict?model=${encodeURIComponent(model.name)}&top=${Math.min(model.classes, 10)}`;
+    const mine = ++latest;
     try {
-        const response = await fetch(`${query}&show_input=true`, { method: 'POST', body: blob, headers: headers() });
-        const answer = await response.json();
-        if (mine !== latest) return;
-        if (!response.ok) return reset(answer.error, true);
-        show(answer, performance.now() - began, query, name);
+        const answer = await ask(blob, name);
+        if (mine === latest) show(answer);
     } catch (error) {
-        if (mine === latest) reset(`The server did not answer: ${error.message}`, true);
+        if (mine === latest) reset(error.message, true);
     }
 }
 
-function show({ predictions: [prediction], timings_ms }, elapsed, query, name) {
+function show({ prediction, times, note, curl }) {
     const percent = probability => `${(probability * 100).toFixed(1)} %`;
     const status = at('status');
     status.className = '';
@@ -165,17 +69,16 @@ function show({ predictions: [prediction], timings_ms }, elapsed, query, name) {
         bar.firstChild.style.width = `${probability * 100}%`;
         number.className = 'number';
         number.textContent = percent(probability);
+        number.dataset.probability = probability;
         row.append(head, bar, number);
         return row;
     });
     at('classes').tBodies[0].replaceChildren(...rows);
     at('seen').src = prediction.input;
-    at('size').textContent = `${model.height} × ${model.width} pixels, before values are scaled.`;
-    const { queue, prepare, inference } = prediction.timings_ms;
-    at('times').textContent = `${elapsed.toFixed(0)} ms from here and back; on the server ${timings_ms.total.toFixed(2)} ms: waiting ${queue.toFixed(2)}, preparing ${prepare.toFixed(2)}, the network ${inference.toFixed(2)}.`;
-    const quoted = text => `'${text.replaceAll("'", "'\\''")}'`;
-    const bearer = token ? ` -H "Authorization: Bearer $TOKEN"` : '';
-    at('curl').textContent = `curl --data-binary ${quoted('@' + name)}${bearer} ${quoted(new URL(query, location.href).href)}`;
+    at('size').textContent = `${model.height} × ${model.width} pixels, before values are scaled.${note ? ` ${note}` : ''}`;
+    at('times').textContent = times;
+    at('terminal').hidden = !curl;
+    at('curl').textContent = curl ?? '';
     at('classes').hidden = at('details').hidden = false;
 }
 
@@ -334,13 +237,4 @@ at('shoot').addEventListener('click', () => {
 });
 
 at('model').addEventListener('change', choose);
-at('login').addEventListener('submit', event => {
-    event.preventDefault();
-    token = at('token').value.trim();
-    start();
-});
 at('copy').addEventListener('click', () => navigator.clipboard?.writeText(at('curl').textContent));
-start();
-</script>
-</body>
-</html>
