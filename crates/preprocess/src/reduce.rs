@@ -39,30 +39,33 @@ pub(crate) fn jpeg_divisor(by: u32) -> u32 {
 /// The means of squares of `by` times `by` samples, rounded, at the right and lower edge of what is left of
 /// them: Pillow's `Image.reduce`.
 pub(crate) fn reduce(image: &RawImage<'_>, by: u32) -> Pixels {
-    let [height, width] = [image.height, image.width].map(|side| side.div_ceil(by));
+    let size = [image.height, image.width].map(|side| side.div_ceil(by));
     let (channels, side) = (image.channels as usize, by as usize);
     let row_length = image.width as usize * channels;
-    let mut samples = Vec::with_capacity(height as usize * width as usize * channels);
-    let mut sums = vec![0_u64; width as usize * channels];
+    let mut samples = Vec::with_capacity(size[0] as usize * size[1] as usize * channels);
+    let mut columns = vec![0_u32; row_length];
     for rows in image.pixels.chunks(row_length * side) {
-        sums.fill(0);
+        columns.fill(0);
         for row in rows.chunks_exact(row_length) {
-            let squares = row.chunks(channels * side);
-            for (sums, pixels) in sums.chunks_exact_mut(channels).zip(squares) {
-                for pixel in pixels.chunks_exact(channels) {
-                    for (sum, sample) in sums.iter_mut().zip(pixel) {
-                        *sum += u64::from(*sample);
-                    }
-                }
+            for (sum, sample) in columns.iter_mut().zip(row) {
+                *sum += u32::from(*sample);
             }
         }
-        for (at, sums) in sums.chunks_exact(channels).enumerate() {
-            let columns = side.min(image.width as usize - at * side);
-            let count = (rows.len() / row_length * columns) as u64;
-            samples.extend(sums.iter().map(|sum| ((sum + count / 2) / count) as u8));
+        for square in columns.chunks(channels * side) {
+            let count = (rows.len() / row_length * (square.len() / channels)) as u64;
+            samples.extend((0..channels).map(|channel| {
+                let sums = square[channel..].iter().step_by(channels);
+                let sum = sums.map(|sum| u64::from(*sum)).sum::<u64>() + count / 2;
+                // Most squares are whole; dividing by any number takes ten times as long.
+                let mean = if count.is_power_of_two() {
+                    sum >> count.trailing_zeros()
+                } else {
+                    sum / count
+                };
+                mean as u8
+            }));
         }
     }
-    let size = [height, width];
     Pixels::new(samples, size, image.channels, Orientation::Upright)
 }
 
