@@ -411,7 +411,7 @@ mod tests {
             "/container" if request.header("authorization") == Some("Bearer x") => answer("200 OK", "", json),
             "/latest/api/token" => answer("200 OK", "", b"SESSION"),
             path if path.starts_with("/latest") && request.header("x-aws-ec2-metadata-token") == Some("SESSION") => {
-                if path.ends_with("/") {
+                if path.ends_with('/') {
                     answer("200 OK", "", b"role")
                 } else {
                     answer("200 OK", "", json)
