@@ -296,14 +296,12 @@ fn credentials_that_ended_are_found_anew() {
 fn lists_go_on_to_their_end() {
     let server = Server::start(|asked| {
         let page = |keys: &[&str], next: &str| {
-            let contents: String = keys
-                .iter()
-                .map(|key| {
-                    format!(
-                        "<Contents><Key>{key}</Key><Size>10</Size><ETag>\"a\"</ETag></Contents>"
-                    )
-                })
-                .collect();
+            let contents = keys.iter().fold(String::new(), |contents, key| {
+                contents
+                    + "<Contents><Key>"
+                    + key
+                    + "</Key><Size>10</Size><ETag>\"a\"</ETag></Contents>"
+            });
             let next = if next.is_empty() {
                 "<IsTruncated>false</IsTruncated>".to_owned()
             } else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::profile::Profile;
-use super::{Authority, Found, Keys, Secret, agent, answer, get, unusable};
+use super::{Authority, Found, Keys, Secret, agent, agent_without_proxy, answer, get, unusable};
 use crate::environment::Environment;
 use crate::error::StoreError;
 use crate::list;
@@ -248,8 +248,8 @@ impl Amazon {
             .as_deref()
             .map(|token| ("authorization", token.trim()));
         let headers: Vec<(&str, &str)> = token.into_iter().collect();
-        let (status, json) =
-            get(&agent(SERVICE), &url, &headers).map_err(|reason| unusable(name, reason))?;
+        let (status, json) = get(&agent_without_proxy(SERVICE), &url, &headers)
+            .map_err(|reason| unusable(name, reason))?;
         let sent = Sent::read(&json).filter(|_| status == 200);
         let sent = sent.ok_or_else(|| unusable(name, format!("the service answered {status}")))?;
         Ok(Some(sent.found("of the container")))
@@ -265,7 +265,7 @@ impl Amazon {
             .as_deref()
             .unwrap_or("http://169.254.169.254")
             .trim_end_matches('/');
-        let agent = agent(MACHINE);
+        let agent = agent_without_proxy(MACHINE);
         let asked = agent
             .put(format!("{base}/latest/api/token"))
             .header("x-aws-ec2-metadata-token-ttl-seconds", "21600")
@@ -411,7 +411,7 @@ mod tests {
             "/container" if request.header("authorization") == Some("Bearer x") => answer("200 OK", "", json),
             "/latest/api/token" => answer("200 OK", "", b"SESSION"),
             path if path.starts_with("/latest") && request.header("x-aws-ec2-metadata-token") == Some("SESSION") => {
-                if path.ends_with("/") {
+                if path.ends_with('/') {
                     answer("200 OK", "", b"role")
                 } else {
                     answer("200 OK", "", json)

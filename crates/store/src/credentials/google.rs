@@ -9,7 +9,7 @@ use ring::rsa::KeyPair;
 use ring::signature::RSA_PKCS1_SHA256;
 use serde::Deserialize;
 
-use super::{Authority, Found, Secret, agent, answer, get, unusable};
+use super::{Authority, Found, Secret, agent, agent_without_proxy, answer, get, unusable};
 use crate::environment::Environment;
 use crate::error::StoreError;
 use crate::request::Endpoint;
@@ -130,7 +130,13 @@ impl Google {
         let host = host.as_deref().unwrap_or("metadata.google.internal");
         let url =
             format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token");
-        let (200, json) = get(&agent(MACHINE), &url, &[("metadata-flavor", "Google")]).ok()? else {
+        let (200, json) = get(
+            &agent_without_proxy(MACHINE),
+            &url,
+            &[("metadata-flavor", "Google")],
+        )
+        .ok()?
+        else {
             return None;
         };
         let sent: Sent = serde_json::from_str(&json).ok()?;

@@ -15,6 +15,8 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use ureq::Agent;
+use ureq::config::ConfigBuilder;
+use ureq::typestate::AgentScope;
 
 pub(crate) use amazon::Amazon;
 pub(crate) use google::Google;
@@ -102,14 +104,21 @@ fn unusable(credentials: impl Into<String>, reason: impl Into<String>) -> StoreE
 
 /// The client for services that give credentials: they answer at once, or are not there.
 fn agent(timeout: Duration) -> Agent {
+    config(timeout).build().new_agent()
+}
+
+/// The client for services of the machine itself, which no proxy is to be asked for.
+fn agent_without_proxy(timeout: Duration) -> Agent {
+    config(timeout).proxy(None).build().new_agent()
+}
+
+fn config(timeout: Duration) -> ConfigBuilder<AgentScope> {
     Agent::config_builder()
         .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")))
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
         .timeout_global(Some(timeout))
-        .build()
-        .new_agent()
 }
 
 /// Sends a GET request; returns status and body. The reason for a failure holds no part of the request.
