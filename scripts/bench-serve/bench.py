@@ -151,7 +151,7 @@ def serving(name, command, environment, protocol, file):
         process = subprocess.Popen(command, env={**os.environ, **environment}, cwd=HERE, stdin=subprocess.DEVNULL, stdout=log,
                                    stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + 180
             while True:
                 try:
                     ask(protocol, file)

@@ -61,7 +61,7 @@ def check(name, description, folder):
     lines = [f'"path.{parameter}" = "{value}"' for value, names in PARAMETERS.items() for parameter in names]
     (folder / "schemathesis.toml").write_text("[parameters]\n" + "\n".join(lines) + "\n")
     command = [pathlib.Path(sys.executable).parent / "st", "--config-file", folder / "schemathesis.toml", "run", file,
-               "--url", f"http://{ADDRESS}", "--phases", "coverage,fuzzing", "--max-examples", "100", "--seed", "1",
+               "--url", f"http://{ADDRESS}", "--phases", "coverage,fuzzing", "--max-examples", "30", "--seed", "1",
                "--generation-database", "none", "--exclude-checks", EXCLUDED, "--continue-on-failure", "--no-color",
                "--warnings", "off"]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tensors", "PYTHONPATH": str(HERE)}

@@ -49,13 +49,13 @@ struct Named {
     version: Option<String>,
 }
 
-/// Health as the protocol's text and KServe's clients have it; the status says the same.
+/// Health as the text of the protocol and the clients of `KServe` have it; the status says the same.
 #[derive(Serialize)]
 struct Live {
     live: bool,
 }
 
-/// The protocol's text calls it `live`, KServe's clients and server `ready`.
+/// The protocol's text calls it `live`, `KServe`'s clients and server `ready`.
 #[derive(Serialize)]
 struct Ready {
     live: bool,
