@@ -391,7 +391,9 @@ mod tests {
             // Results outlive their model.
             kiln_free(model);
             assert_eq!(text((*kiln_results_get(all[3], 0)).label), "7");
-            all.map(|results| kiln_results_free(results));
+            for results in all {
+                kiln_results_free(results);
+            }
         }
     }
 
