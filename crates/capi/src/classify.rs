@@ -84,10 +84,6 @@ pub unsafe extern "C" fn kiln_classify_bytes(
 /// # Safety
 ///
 /// Pointers are as documented; `results` and `error` point to pointers that may be written, or are NULL.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "an image is five of them, and a struct of its own is for batches"
-)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kiln_classify_pixels(
     model: *const Model,
