@@ -66,10 +66,11 @@ def without_loss():
     files["palette.gif"] = encoded(scene(80, 95, 21).quantize(60), "GIF")
     files["bitmap.bmp"] = encoded(scene(77, 50, 22), "BMP")
     files["lossless.webp"] = encoded(scene(64, 81, 23), "WEBP", lossless=True)
-    # Lies on its side, by a tag that only some records follow.
+    # Lie on a side or are mirrored, by a tag that only some records follow.
     exif = Image.Exif()
-    exif[0x0112] = 6
-    files["turned.png"] = encoded(scene(90, 40, 24), "PNG", exif=exif)
+    for orientation in range(2, 9):
+        exif[0x0112] = orientation
+        files[f"turned-{orientation}.png"] = encoded(scene(90, 40, 24), "PNG", exif=exif)
     files["turned.webp"] = encoded(scene(90, 40, 24), "WEBP", lossless=True, exif=exif)
     return files
 

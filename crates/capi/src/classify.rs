@@ -84,10 +84,6 @@ pub unsafe extern "C" fn kiln_classify_bytes(
 /// # Safety
 ///
 /// Pointers are as documented; `results` and `error` point to pointers that may be written, or are NULL.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "an image is five of them, and a struct of its own is for batches"
-)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kiln_classify_pixels(
     model: *const Model,
@@ -391,7 +387,9 @@ mod tests {
             // Results outlive their model.
             kiln_free(model);
             assert_eq!(text((*kiln_results_get(all[3], 0)).label), "7");
-            all.map(|results| kiln_results_free(results));
+            for results in all {
+                kiln_results_free(results);
+            }
         }
     }
 

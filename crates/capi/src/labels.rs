@@ -11,6 +11,11 @@ pub struct Labels {
     pointers: Vec<*const c_char>,
 }
 
+// SAFETY: the pointers lead to the names beside them, which nobody changes.
+unsafe impl Send for Labels {}
+// SAFETY: the same.
+unsafe impl Sync for Labels {}
+
 impl Labels {
     pub fn new(labels: &[String]) -> Self {
         let names: Vec<CString> = labels.iter().map(|label| c_string(label)).collect();

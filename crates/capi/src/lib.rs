@@ -14,6 +14,10 @@
 //! | what every function does at its door; pointers of C | `door`, `pointers` |
 
 #![allow(
+    clippy::doc_markdown,
+    reason = "the comments of what is exported are those of a C header"
+)]
+#![allow(
     unsafe_code,
     reason = "pointers of C, which are checked and followed here alone"
 )]

@@ -180,6 +180,13 @@ mod tests {
 
     use super::*;
 
+    /// Options as a later version may have them.
+    #[repr(C)]
+    struct Later {
+        known: Options,
+        more: usize,
+    }
+
     fn options() -> Options {
         Options {
             size: size_of::<Options>(),
@@ -205,11 +212,6 @@ mod tests {
         given.size = usize::MAX;
         assert!(message(&given).contains("expected sizeof(kiln_options)"));
 
-        #[repr(C)]
-        struct Later {
-            known: Options,
-            more: usize,
-        }
         let mut later = Later {
             known: options(),
             more: 0,

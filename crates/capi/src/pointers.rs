@@ -95,6 +95,10 @@ pub unsafe fn optional_text<'a>(
 /// # Safety
 ///
 /// As [`optional_text`].
+#[cfg_attr(
+    unix,
+    expect(clippy::unnecessary_wraps, reason = "elsewhere a path has to be UTF-8")
+)]
 pub unsafe fn optional_path<'a>(
     pointer: *const c_char,
     name: &str,

@@ -50,17 +50,15 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         let Some(pool) = self.pool.take() else { return };
-        // A thread that drops the pool itself cannot wait for its own end.
-        let this = pool.current_thread_index();
+        // None of the threads ends before the job in which the pool is dropped.
+        let is_inside = pool.current_thread_index().is_some();
         drop(pool);
-        if self.process != std::process::id() {
+        if is_inside || self.process != std::process::id() {
             return;
         }
-        for (index, handle) in self.handles.drain(..).enumerate() {
-            if this != Some(index) {
-                // rayon catches panics of jobs, and aborts on its own.
-                let _ = handle.join();
-            }
+        for handle in self.handles.drain(..) {
+            // rayon catches panics of jobs, and aborts on its own.
+            let _ = handle.join();
         }
     }
 }

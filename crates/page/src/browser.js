@@ -126,34 +126,66 @@ async function findModels() {
     return [{ ...found, about: `In this browser, by ONNX Runtime Web ${ort.env.versions.web}: ${describe(found)}. ${verdict}` }];
 }
 
-// A copy of an image file without its Exif data, by which browsers turn photographs in any case.
+// How a photograph lies by the tag Orientation of its Exif data, 1 to 8; 1 where it has none. `data` is a TIFF file.
+function orientationOf(data) {
+    const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+    try {
+        const little = view.getUint16(0) === 0x4949, first = view.getUint32(4, little);
+        for (let i = 0; i < view.getUint16(first, little); i++) {
+            const entry = first + 2 + 12 * i;
+            if (view.getUint16(entry, little) === 0x0112) {
+                const found = view.getUint16(entry + 8, little);
+                return found >= 1 && found <= 8 ? found : 1;
+            }
+        }
+    } catch {
+        // Data that end in the middle say nothing.
+    }
+    return 1;
+}
+
+// A copy of an image file without its Exif data, by which some browsers turn photographs and some do not, and how it lies by them.
 function withoutExif(bytes) {
     const text = (at, length) => String.fromCharCode(...bytes.subarray(at, at + length));
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), copy = bytes.slice();
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    let copy = bytes.slice(), orientation = 1;
     if (bytes[0] === 0xff && bytes[1] === 0xd8) {
         // Segments of a JPEG up to its scan. One of application data that nobody knows is skipped.
         for (let at = 2; at + 4 <= bytes.length && bytes[at] === 0xff && bytes[at + 1] !== 0xda; at += 2 + view.getUint16(at + 2)) {
-            if (bytes[at + 1] === 0xe1 && text(at + 4, 4) === 'Exif') copy[at + 1] = 0xef;
+            if (bytes[at + 1] === 0xe1 && text(at + 4, 4) === 'Exif') {
+                orientation = orientationOf(bytes.subarray(at + 10, at + 2 + view.getUint16(at + 2)));
+                copy[at + 1] = 0xef;
+            }
         }
     } else if (text(1, 3) === 'PNG') {
-        // A chunk whose name begins with a small letter may be skipped.
         for (let at = 8; at + 12 <= bytes.length; at += 12 + view.getUint32(at)) {
-            if (text(at + 4, 4) === 'eXIf') return new Uint8Array([...bytes.subarray(0, at), ...bytes.subarray(at + 12 + view.getUint32(at))]);
+            const end = at + 12 + view.getUint32(at);
+            if (text(at + 4, 4) === 'eXIf') {
+                orientation = orientationOf(bytes.subarray(at + 8, end - 4));
+                copy = new Uint8Array(bytes.length - (end - at));
+                copy.set(bytes.subarray(0, at));
+                copy.set(bytes.subarray(end), at);
+                break;
+            }
         }
     } else if (text(0, 4) === 'RIFF' && text(8, 4) === 'WEBP') {
-        for (let at = 12; at + 8 <= bytes.length; at += 8 + view.getUint32(at + 4, true) + view.getUint32(at + 4, true) % 2) {
-            if (text(at, 4) === 'EXIF') copy[at] = 0x2e;
+        for (let at = 12, length; at + 8 <= bytes.length; at += 8 + length + length % 2) {
+            length = view.getUint32(at + 4, true);
+            if (text(at, 4) === 'EXIF') {
+                orientation = orientationOf(bytes.subarray(at + 8, at + 8 + length));
+                copy[at] = 0x2e;
+            }
         }
     }
-    return copy;
+    return [copy, orientation];
 }
 
-// The pixels of an image file, by the browser's decoder, without its color management.
+// The pixels of an image file, by the browser's decoder, without its color management; upright where the record says so.
 async function decode(blob, name) {
-    const file = spec.record.orientation ? blob : new Blob([withoutExif(new Uint8Array(await blob.arrayBuffer()))], { type: blob.type });
+    const [bytes, orientation] = withoutExif(new Uint8Array(await blob.arrayBuffer()));
     let bitmap;
     try {
-        bitmap = await createImageBitmap(file, { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
+        bitmap = await createImageBitmap(new Blob([bytes], { type: blob.type }), { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
     } catch {
         throw new Error(`${name} is not an image that this browser decodes.`);
     }
@@ -161,7 +193,8 @@ async function decode(blob, name) {
     if (!context) throw new Error(`${name} is larger than this browser's canvas: ${width} × ${height}.`);
     context.drawImage(bitmap, 0, 0);
     bitmap.close();
-    return { pixels: context.getImageData(0, 0, width, height).data, height, width, channels: 4 };
+    const image = { pixels: context.getImageData(0, 0, width, height).data, height, width, channels: 4 };
+    return spec.record.orientation ? upright(image, orientation) : image;
 }
 
 // Pixels as a picture for the page.

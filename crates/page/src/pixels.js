@@ -15,6 +15,23 @@ function luma(red, green, blue) {
     return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >>> 16;
 }
 
+// Turns an image upright that lies by this value of Exif's tag Orientation.
+function upright({ pixels, height, width, channels }, orientation) {
+    if (orientation === 1) return { pixels, height, width, channels };
+    const [rows, columns] = orientation >= 5 ? [width, height] : [height, width], right = width - 1, bottom = height - 1;
+    const from = [null, null, (y, x) => [y, right - x], (y, x) => [bottom - y, right - x], (y, x) => [bottom - y, x],
+        (y, x) => [x, y], (y, x) => [bottom - x, y], (y, x) => [bottom - x, right - y], (y, x) => [x, right - y]][orientation];
+    const out = new Uint8Array(pixels.length);
+    let at = 0;
+    for (let y = 0; y < rows; y++) {
+        for (let x = 0; x < columns; x++) {
+            const [row, column] = from(y, x), begin = (row * width + column) * channels;
+            for (let c = 0; c < channels; c++) out[at++] = pixels[begin + c];
+        }
+    }
+    return { pixels: out, height: rows, width: columns, channels };
+}
+
 // The channels of the record: a color becomes gray, gray is repeated; transparent pixels are put on the background, or lose their
 // alpha without one.
 function toChannels({ pixels, height, width, channels }, record) {

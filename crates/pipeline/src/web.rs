@@ -36,10 +36,12 @@ pub fn export_web(
         path: ort.clone(),
         source,
     })?;
-    let mut request = ExportRequest::default();
-    request.form = ExportForm::Uint8Input;
-    request.golden = golden;
-    request.output = Some(folder.join(MODEL));
+    let request = ExportRequest {
+        form: ExportForm::Uint8Input,
+        golden,
+        output: Some(folder.join(MODEL)),
+        ..ExportRequest::default()
+    };
     export_run(run, &request, context)?;
     for (name, file) in RUNTIME_FILES.iter().zip(&runtime.files) {
         let bytes = fs::read(&file.path).map_err(|source| FileError::Write {

@@ -295,7 +295,7 @@ fn compressed_limit(size: u64) -> u64 {
 
 /// Returns the most bytes to decompress of a tar archive in search of an asset's files.
 pub(crate) fn budget(asset: &Asset) -> u64 {
-    asset.size().saturating_mul(4).saturating_add(64 << 20)
+    asset.size().saturating_mul(4).saturating_add(128 << 20)
 }
 
 /// An asset that is complete in the cache.

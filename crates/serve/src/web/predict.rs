@@ -260,7 +260,7 @@ fn picture(served: &Served, pixels: &[f32]) -> Result<String, ApiError> {
     let [channels, height, width] = served.model.preprocessor().shape();
     let (columns, rows) = (width as u32, height as u32);
     let area = height * width;
-    let byte = |value: f32| value.round().clamp(0.0, 255.0) as u8;
+    let byte = |value: f32| value.round_ties_even().clamp(0.0, 255.0) as u8;
     let order = match served.model.preprocessing().channels {
         Channels::Bgr => [2, 1, 0],
         Channels::Rgb => [0, 1, 2],
