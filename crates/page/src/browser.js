@@ -194,7 +194,8 @@ async function decode(blob, name) {
     context.drawImage(bitmap, 0, 0);
     bitmap.close();
     const image = { pixels: context.getImageData(0, 0, width, height).data, height, width, channels: 4 };
-    return spec.record.orientation ? upright(image, orientation) : image;
+    // Squares of pixels are counted from the corner where the file begins.
+    return spec.record.orientation ? upright(reduced(image, spec.record, orientation), orientation) : image;
 }
 
 // Pixels as a picture for the page.

@@ -62,6 +62,38 @@ function toChannels({ pixels, height, width, channels }, record) {
     return { pixels: out, height, width, channels: wanted };
 }
 
+// An image divided by the largest power of two by which `reducing_gap` times the size to resize to remain, as it is stored: means of
+// squares of pixels. Divided already, it stays as it is.
+function reduced(image, record, orientation) {
+    const { reducing_gap: gap = 0, fit = 'stretch', size = [record.height, record.width] } = record.resize;
+    if (gap === 0) return image;
+    const sides = orientation >= 5 ? [image.width, image.height] : [image.height, image.width];
+    const enough = by => {
+        const remains = (side, i) => Math.ceil(side / by) >= gap * size[i];
+        return fit === 'longer' ? sides.some(remains) : sides.every(remains);
+    };
+    let by = 1;
+    while (by < Math.max(...sides) && enough(2 * by)) by *= 2;
+    if (by === 1) return image;
+    const opaque = record.background && image.channels % 2 === 0 ? toChannels(image, { ...record, channels: 'rgb' }) : image;
+    const { pixels, height, width, channels } = opaque, rows = Math.ceil(height / by), columns = Math.ceil(width / by);
+    const out = new Uint8Array(rows * columns * channels);
+    for (let y = 0, to = 0; y < rows; y++) {
+        const bottom = Math.min((y + 1) * by, height);
+        for (let x = 0; x < columns; x++) {
+            const right = Math.min((x + 1) * by, width), count = (bottom - y * by) * (right - x * by);
+            for (let c = 0; c < channels; c++) {
+                let sum = Math.floor(count / 2);
+                for (let row = y * by; row < bottom; row++) {
+                    for (let column = x * by; column < right; column++) sum += pixels[(row * width + column) * channels + c];
+                }
+                out[to++] = Math.floor(sum / count);
+            }
+        }
+    }
+    return { pixels: out, height: rows, width: columns, channels };
+}
+
 // The size that an image is resized to.
 function resizedSize(fit, height, width, [toHeight, toWidth]) {
     const byHeight = height / toHeight, byWidth = width / toWidth;
@@ -295,7 +327,8 @@ function resizePillow(image, [down, across], resize) {
 }
 
 // The bytes that the graph takes, `[height, width, channels]`, of an image as it is decoded, which is upright.
-function prepare(image, record) {
+function prepare(stored, record) {
+    const image = reduced(stored, record, 1);
     const resize = { fit: 'stretch', filter: 'bilinear', antialias: false, arithmetic: 'tensorflow', padding: [0, 0, 0], crop_rounding: 'even', ...record.resize };
     const size = resize.size ?? [record.height, record.width], { height, width } = image;
     const [toHeight, toWidth] = resizedSize(resize.fit, height, width, size);
