@@ -531,7 +531,7 @@ mod tests {
         assert!(parsed("{}", b"").unwrap_err().contains("inputs"));
         // Arrays with an object's values are no object.
         for array in [
-            r#"[null, null, [], null]"#,
+            r"[null, null, [], null]",
             r#"{"inputs": [["x", "FP32", [1], null, [1]]]}"#,
             r#"{"inputs": [], "parameters": []}"#,
             r#"{"inputs": [], "outputs": [["y", null]]}"#,
