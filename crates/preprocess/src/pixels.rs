@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn samples_of_either_width_are_kept_with_eight_bits() {
         let gray = image::ImageBuffer::from_fn(2, 1, |x, _| image::Luma([x as u16 * 0x1234]));
-        let pixels = Pixels::decode(&png(&gray.into()), "x").unwrap();
+        let pixels = Pixels::decode(&png(&gray.into()), "x", None).unwrap();
         assert_eq!(
             pixels.as_raw(),
             RawImage {
@@ -248,7 +248,7 @@ mod tests {
             }
         );
         let rgba = image::RgbaImage::from_raw(1, 1, vec![1, 2, 3, 4]).unwrap();
-        let pixels = Pixels::decode(&png(&rgba.into()), "x").unwrap();
+        let pixels = Pixels::decode(&png(&rgba.into()), "x", None).unwrap();
         assert_eq!(
             pixels.as_raw(),
             RawImage {
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn messages_use_the_name() {
-        let error = Pixels::decode(b"hello", "`a.png`").unwrap_err().to_string();
+        let error = Pixels::decode(b"hello", "`a.png`", None).unwrap_err().to_string();
         assert!(error.starts_with("`a.png` is not an image"), "{error}");
     }
 

@@ -40,16 +40,20 @@ fn resizes() -> impl Strategy<Value = Resize> {
         size,
         padding,
         any::<bool>(),
+        0..=3u32,
     )
         .prop_map(
-            |(fit, filter, arithmetic, crop_rounding, size, padding, antialias)| Resize {
-                fit,
-                size,
-                filter,
-                antialias,
-                arithmetic,
-                padding,
-                crop_rounding,
+            |(fit, filter, arithmetic, crop_rounding, size, padding, antialias, reducing_gap)| {
+                Resize {
+                    fit,
+                    size,
+                    filter,
+                    antialias,
+                    arithmetic,
+                    padding,
+                    crop_rounding,
+                    reducing_gap,
+                }
             },
         )
 }
