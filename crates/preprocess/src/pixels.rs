@@ -262,7 +262,9 @@ mod tests {
 
     #[test]
     fn messages_use_the_name() {
-        let error = Pixels::decode(b"hello", "`a.png`", None).unwrap_err().to_string();
+        let error = Pixels::decode(b"hello", "`a.png`", None)
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("`a.png` is not an image"), "{error}");
     }
 

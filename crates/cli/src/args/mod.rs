@@ -160,7 +160,8 @@ mod tests {
     #[test]
     fn only_what_is_said_about_a_model_stands_under_its_heading() {
         let expected = "--preprocess --size --channels --orientation --background --resize --resize-to --crop-pct --filter \
-            --antialias --arithmetic --padding --crop-rounding --scale --mean --std --layout --sidecar --labels --output --output-name --threshold";
+            --antialias --arithmetic --padding --crop-rounding --reducing-gap --scale --mean --std --layout --sidecar --labels --output --output-name \
+            --threshold";
         for (name, own) in [
             ("eval", "--mistakes"),
             ("predict", "--csv"),

@@ -121,7 +121,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Decoded, PreprocessError> {
 }
 
 impl Preprocessor {
-    /// Decodes an image in memory for this preprocessor, as [`decode`] does, but a JPEG that is divided by 4 or
+    /// Decodes an image in memory for this preprocessor, as [`decode`] does, but a JPEG that is divided by 8 or
     /// more by the record's `reducing_gap` by half as much already, in a fraction of the time and memory. From whole
     /// pixels, as [`decode`] gives them, the tensor differs by what decoders of JPEG differ.
     pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, PreprocessError> {
