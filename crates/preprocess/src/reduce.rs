@@ -42,10 +42,10 @@ pub(crate) fn jpeg_divisor(by: u32) -> u32 {
 /// The means of squares of `by` times `by` samples, rounded, at the right and lower edge of what is left of
 /// them: Pillow's `Image.reduce`.
 pub(crate) fn reduce(image: &RawImage<'_>, by: u32) -> Pixels {
-    let size = [image.height, image.width].map(|side| side.div_ceil(by));
+    let shape = [image.height, image.width].map(|side| side.div_ceil(by));
     let (channels, side) = (image.channels as usize, by as usize);
     let row_length = image.width as usize * channels;
-    let mut samples = Vec::with_capacity(size[0] as usize * size[1] as usize * channels);
+    let mut samples = Vec::with_capacity(shape[0] as usize * shape[1] as usize * channels);
     let mut columns = vec![0_u32; row_length];
     for rows in image.pixels.chunks(row_length * side) {
         columns.fill(0);
@@ -69,7 +69,7 @@ pub(crate) fn reduce(image: &RawImage<'_>, by: u32) -> Pixels {
             }));
         }
     }
-    Pixels::new(samples, size, image.channels, Orientation::Upright)
+    Pixels::new(samples, shape, image.channels, Orientation::Upright)
 }
 
 #[cfg(test)]
