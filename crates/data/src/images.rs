@@ -119,16 +119,13 @@ impl Form {
     /// Takes an image that was decoded, and what it will be prepared by, if that is known.
     fn new(pixels: Pixels, preprocessor: Option<&Preprocessor>) -> Result<Self, PreprocessError> {
         let decoded = pixels.as_raw().pixels.len();
-        // Such pixels were decoded for this record alone, smaller than they are.
-        let is_for_one = |wanted: &Preprocessor| wanted.record().resize.reducing_gap > 0;
-        // Others are not smaller even as bytes.
-        let preprocessor =
-            preprocessor.filter(|wanted| is_for_one(wanted) || wanted.len() < decoded);
+        // Where the record divides, the pixels are for it alone; others are not smaller even as bytes.
+        let preprocessor = preprocessor.filter(|wanted| wanted.divides() || wanted.len() < decoded);
         if let Some(preprocessor) = preprocessor {
             let mut values = vec![0.0; preprocessor.len()];
             preprocessor.resized(upright(&pixels, preprocessor).as_raw(), &mut values)?;
             let values = Resized::new(values);
-            if is_for_one(preprocessor) || values.bytes() < decoded {
+            if preprocessor.divides() || values.bytes() < decoded {
                 return Ok(Self::Resized {
                     record: Arc::new(preprocessor.record().clone()),
                     values: Arc::new(values),

@@ -85,6 +85,12 @@ impl Preprocessor {
         self.record.orientation && orientation != Orientation::Upright
     }
 
+    /// Whether large images are divided before they are resized, so that what is decoded for this preprocessor is for it
+    /// alone.
+    pub fn divides(&self) -> bool {
+        self.record.resize.reducing_gap > 0
+    }
+
     /// Whether a JPEG with these pixels, which were decoded whole, is decoded at a smaller size for this
     /// preprocessor, to slightly other pixels.
     pub fn decodes_less(&self, whole: &Pixels) -> bool {

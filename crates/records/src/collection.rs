@@ -253,20 +253,14 @@ impl Collection {
         let mut records = self.records(None, true);
         records.is_single = true;
         // Row groups before it are gone past without being read.
-        while let Some(Part::Parquet(file)) = self.parts.get(records.part) {
-            match file.rows_of(records.group_in_part) {
-                Some(rows) if records.index + rows <= index => {
-                    records.group += 1;
-                    records.group_in_part += 1;
-                    records.row_in_part += rows;
+        loop {
+            let mut after = records.cursor;
+            match after.next(&self.parts, records.wanted) {
+                Some((Step::Group { rows, .. }, _)) if records.index + rows <= index => {
+                    records.cursor = after;
                     records.index += rows;
                 }
-                Some(_) => break,
-                None => {
-                    records.part += 1;
-                    records.group_in_part = 0;
-                    records.row_in_part = 0;
-                }
+                Some(_) | None => break,
             }
         }
         for record in records {
@@ -275,11 +269,8 @@ impl Collection {
                 return Ok(record);
             }
         }
-        let path = match self.parts.first() {
-            Some(Part::Parquet(file)) => file.source().path(),
-            Some(Part::Tar(source)) => source.path(),
-            None => Path::new(""),
-        };
+        let first = self.parts.first();
+        let path = first.map_or(Path::new(""), |part| part.source().path());
         Err(Problem::Empty.of(path))
     }
 
@@ -290,13 +281,12 @@ impl Collection {
         let groups = self.groups().map_or(0, |groups| groups.len() as u64);
         Records {
             collection: self.clone(),
-            share,
-            by_group: groups >= share.of,
-            with_images,
-            part: 0,
-            group: 0,
-            group_in_part: 0,
-            row_in_part: 0,
+            wanted: Wanted {
+                share,
+                by_group: groups >= share.of,
+                with_images,
+            },
+            cursor: Cursor::default(),
             index: 0,
             open: None,
             ahead: None,
@@ -318,15 +308,81 @@ impl Part {
     }
 }
 
+/// Which images are read, and what of them.
+#[derive(Clone, Copy)]
+struct Wanted {
+    share: Share,
+    /// Whether row groups are shared rather than images.
+    by_group: bool,
+    with_images: bool,
+}
+
+/// The file, row group and row that are next.
+#[derive(Clone, Copy, Default)]
+struct Cursor {
+    part: usize,
+    /// Among those of all files.
+    group: u64,
+    group_in_part: usize,
+    row_in_part: u64,
+}
+
+/// What is read as one, with the number of its file.
+enum Step {
+    /// A tar file.
+    Tar { part: usize },
+    /// A row group: its number in the file, the number of its first row there, and how many it has.
+    Group {
+        part: usize,
+        group: usize,
+        first: u64,
+        rows: u64,
+    },
+}
+
+impl Cursor {
+    /// Goes past the next tar file or row group that is wanted, and returns it, with the number of rows of the row groups
+    /// before it that are not.
+    fn next(&mut self, parts: &[Part], wanted: Wanted) -> Option<(Step, u64)> {
+        let mut passed = 0;
+        loop {
+            let part = self.part;
+            let rows = match parts.get(part)? {
+                Part::Tar(_) => {
+                    self.part += 1;
+                    return Some((Step::Tar { part }, passed));
+                }
+                Part::Parquet(file) => file.rows_of(self.group_in_part),
+            };
+            let Some(rows) = rows else {
+                self.part += 1;
+                self.group_in_part = 0;
+                self.row_in_part = 0;
+                continue;
+            };
+            let is_wanted = !wanted.by_group || wanted.share.has(self.group);
+            let step = Step::Group {
+                part,
+                group: self.group_in_part,
+                first: self.row_in_part,
+                rows,
+            };
+            self.group += 1;
+            self.group_in_part += 1;
+            self.row_in_part += rows;
+            if is_wanted {
+                return Some((step, passed));
+            }
+            passed += rows;
+        }
+    }
+}
+
 /// What will be read, in order: of Parquet files the columns of the row groups of a share, of tar files everything.
 struct Plan {
     collection: Collection,
-    share: Share,
-    by_group: bool,
-    with_images: bool,
-    part: usize,
-    group: u64,
-    group_in_part: usize,
+    wanted: Wanted,
+    cursor: Cursor,
     /// Row groups that are left; none for all.
     left: Option<usize>,
     /// What is next, in the order of places in the file.
@@ -341,44 +397,33 @@ impl Iterator for Plan {
             if let Some(planned) = self.next.pop_front() {
                 return Some(planned);
             }
-            let part = self.collection.parts.get(self.part)?;
-            match part {
-                Part::Tar(source) => {
-                    let stream = (self.part, 0, 0);
-                    self.part += 1;
-                    if source.is_remote() {
-                        let range = 0..source.length();
-                        let source = source.clone();
-                        return Some(Planned {
-                            stream,
-                            source,
-                            range,
-                        });
+            let parts = &self.collection.parts;
+            let (step, _) = self.cursor.next(parts, self.wanted)?;
+            let (Step::Tar { part } | Step::Group { part, .. }) = step;
+            let source = parts[part].source();
+            if !source.is_remote() {
+                continue;
+            }
+            match (step, &parts[part]) {
+                (Step::Group { group, .. }, Part::Parquet(file)) => {
+                    if let Some(left) = &mut self.left {
+                        *left = left.checked_sub(1)?;
                     }
+                    let mut ranges = file.ranges(group, self.wanted.with_images);
+                    ranges.sort_unstable_by_key(|(_, range)| range.start);
+                    let planned = ranges.into_iter().map(|(column, range)| Planned {
+                        stream: (part, group, column),
+                        source: source.clone(),
+                        range,
+                    });
+                    self.next.extend(planned);
                 }
-                Part::Parquet(file) => {
-                    if file.rows_of(self.group_in_part).is_none() {
-                        self.part += 1;
-                        self.group_in_part = 0;
-                        continue;
-                    }
-                    let is_ours = !self.by_group || self.share.has(self.group);
-                    let (part, group) = (self.part, self.group_in_part);
-                    self.group += 1;
-                    self.group_in_part += 1;
-                    if is_ours && file.source().is_remote() {
-                        if let Some(left) = &mut self.left {
-                            *left = left.checked_sub(1)?;
-                        }
-                        let mut ranges = file.ranges(group, self.with_images);
-                        ranges.sort_unstable_by_key(|(_, range)| range.start);
-                        let planned = ranges.into_iter().map(|(column, range)| Planned {
-                            stream: (part, group, column),
-                            source: file.source().clone(),
-                            range,
-                        });
-                        self.next.extend(planned);
-                    }
+                _ => {
+                    return Some(Planned {
+                        stream: (part, 0, 0),
+                        source: source.clone(),
+                        range: 0..source.length(),
+                    });
                 }
             }
         }
@@ -388,18 +433,12 @@ impl Iterator for Plan {
 /// Images one after another, each with its place among all of them, from 0. It ends after an error.
 pub struct Records {
     collection: Collection,
-    share: Share,
-    /// Whether row groups are shared rather than images.
-    by_group: bool,
-    with_images: bool,
-    /// The file, row group and row that are next.
-    part: usize,
-    group: u64,
-    group_in_part: usize,
-    row_in_part: u64,
+    wanted: Wanted,
+    cursor: Cursor,
     /// Place of the next image.
     index: u64,
-    open: Option<Open>,
+    /// What is read, and the number of its file.
+    open: Option<(usize, Open)>,
     /// What is read ahead of files that are far away.
     ahead: Option<Ahead>,
     /// Whether one image is wanted, so that nothing after its row group is.
@@ -418,81 +457,53 @@ impl Records {
         if self.ahead.is_none() && self.collection.is_remote() {
             self.ahead = Some(Ahead::start(Plan {
                 collection: self.collection.clone(),
-                share: self.share,
-                by_group: self.by_group,
-                with_images: self.with_images,
-                part: self.part,
-                group: self.group,
-                group_in_part: self.group_in_part,
+                wanted: self.wanted,
+                cursor: self.cursor,
                 left: self.is_single.then_some(1),
                 next: VecDeque::new(),
             }));
         }
+        let parts = &self.collection.parts;
+        let Some((step, passed)) = self.cursor.next(parts, self.wanted) else {
+            return Ok(false);
+        };
+        self.index += passed;
         let through = |stream, source: &Source| match &self.ahead {
             Some(ahead) if source.is_remote() => ahead.stream(stream, source),
             Some(_) | None => source.clone(),
         };
-        loop {
-            let Some(part) = self.collection.parts.get(self.part) else {
-                return Ok(false);
-            };
-            match part {
-                Part::Tar(source) => {
-                    let source = through((self.part, 0, 0), source);
-                    self.open = Some(Open::Samples(Box::new(Samples::new(source))));
-                    self.part += 1;
-                    return Ok(true);
-                }
-                Part::Parquet(file) => {
-                    let Some(rows) = file.rows_of(self.group_in_part) else {
-                        self.part += 1;
-                        self.group_in_part = 0;
-                        self.row_in_part = 0;
-                        continue;
-                    };
-                    let is_ours = !self.by_group || self.share.has(self.group);
-                    let (group, first) = (self.group_in_part, self.row_in_part);
-                    self.group += 1;
-                    self.group_in_part += 1;
-                    self.row_in_part += rows;
-                    if is_ours {
-                        let source = |column| through((self.part, group, column), file.source());
-                        let opened = file.rows(group, first, self.with_images, source);
-                        let opened = opened.map_err(|problem| problem.of(file.source().path()))?;
-                        self.open = Some(Open::Rows(Box::new(opened)));
-                        return Ok(true);
-                    }
-                    self.index += rows;
-                }
+        let (Step::Tar { part } | Step::Group { part, .. }) = step;
+        let open = match (step, &parts[part]) {
+            (Step::Group { group, first, .. }, Part::Parquet(file)) => {
+                let source = |column| through((part, group, column), file.source());
+                let opened = file.rows(group, first, self.wanted.with_images, source);
+                Open::Rows(Box::new(
+                    opened.map_err(|problem| problem.of(file.source().path()))?,
+                ))
             }
-        }
+            (_, part_of_tar) => Open::Samples(Box::new(Samples::new(through(
+                (part, 0, 0),
+                part_of_tar.source(),
+            )))),
+        };
+        self.open = Some((part, open));
+        Ok(true)
     }
 
     /// Returns the next image of what is open, and the path of its file.
     fn take(&mut self) -> Option<Result<(&Path, Record), RecordsError>> {
-        match self.open.as_mut()? {
-            Open::Rows(rows) => match &self.collection.parts[self.part] {
-                Part::Parquet(file) => {
-                    let path = file.source().path();
-                    let record = rows.next(file)?;
-                    Some(match record {
-                        Ok(record) => Ok((path, record)),
-                        Err(problem) => Err(problem.of(path)),
-                    })
-                }
-                Part::Tar(_) => None,
-            },
-            Open::Samples(samples) => {
-                let Part::Tar(source) = &self.collection.parts[self.part - 1] else {
-                    return None;
-                };
-                let path = source.path();
-                Some(match samples.next_record()? {
-                    Ok(record) => Ok((path, record)),
-                    Err(problem) => Err(problem.of(path)),
-                })
-            }
-        }
+        let (part, open) = self.open.as_mut()?;
+        let part = &self.collection.parts[*part];
+        let record = match (open, part) {
+            (Open::Rows(rows), Part::Parquet(file)) => rows.next(file)?,
+            (Open::Samples(samples), Part::Tar(_)) => samples.next_record()?,
+            (Open::Rows(_), Part::Tar(_)) | (Open::Samples(_), Part::Parquet(_)) => return None,
+        };
+        let path = part.source().path();
+        Some(match record {
+            Ok(record) => Ok((path, record)),
+            Err(problem) => Err(problem.of(path)),
+        })
     }
 }
 
@@ -502,7 +513,7 @@ impl Iterator for Records {
     /// Returns the next image, called by the path of its file, `#`, and what it is called there.
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let (by_image, share) = (!self.by_group, self.share);
+            let (by_image, share) = (!self.wanted.by_group, self.wanted.share);
             let taken = self.take().map(|taken| {
                 taken.map(|(path, mut record)| {
                     record.name = format!("{}#{}", path.display(), record.name);
@@ -543,7 +554,7 @@ impl Records {
         if !span.is_remote() {
             return Ok(record);
         }
-        if !self.with_images {
+        if !self.wanted.with_images {
             record.image = Content::Unread;
             return Ok(record);
         }
@@ -553,18 +564,15 @@ impl Records {
                 Ok(record)
             }
             Err(error) => {
-                let path = self.collection.parts[self.part - 1]
-                    .source()
-                    .path()
-                    .to_owned();
+                let error = Problem::from(error).of(span.path());
                 self.end();
-                Err(Problem::from(error).of(&path))
+                Err(error)
             }
         }
     }
 
     fn end(&mut self) {
         self.open = None;
-        self.part = self.collection.parts.len();
+        self.cursor.part = self.collection.parts.len();
     }
 }

@@ -173,6 +173,11 @@ impl Span {
         self.length
     }
 
+    /// Returns the path of its file.
+    pub(crate) fn path(&self) -> &Path {
+        self.source.path()
+    }
+
     /// Returns whether reading it is a request over a network.
     pub(crate) fn is_remote(&self) -> bool {
         self.source.is_remote()

@@ -90,16 +90,33 @@ pub struct Object {
     etag: Option<String>,
 }
 
-/// How an attempt ended that did not fail for good.
-enum Attempt<T> {
-    Done(T),
+/// How an attempt failed.
+enum Failed {
+    ForGood(StoreError),
     /// It may succeed the next time: at once, or after this pause at least.
-    Again {
+    ForNow {
         reason: String,
         /// Whether it got a part of what it was for.
         got: bool,
         pause: Pause,
     },
+}
+
+impl Failed {
+    /// An attempt that broke off, after the usual pause.
+    fn broken(reason: String, got: bool) -> Self {
+        Self::ForNow {
+            reason,
+            got,
+            pause: Pause::Usual,
+        }
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::ForGood(error)
+    }
 }
 
 enum Pause {
@@ -169,13 +186,11 @@ impl Client {
     pub fn open(&self, address: &Address) -> Result<Object, StoreError> {
         // Of a presigned URL only GET is allowed, so a byte is asked for rather than the headers.
         let range = [(header::RANGE, "bytes=0-0".to_owned())];
-        let response = self.answer(
-            address,
-            &range,
-            |_| Ok(Attempt::Done(())),
-            |endpoint, region| request_of(address, endpoint, region),
-        )?;
-        let (response, ()) = response;
+        let response = self.persist(address, || {
+            self.ask(address, &range, |endpoint, region| {
+                request_of(address, endpoint, region)
+            })
+        })?;
         let length = match response.status() {
             StatusCode::PARTIAL_CONTENT => content_range(&response).map(|(_, _, total)| total),
             StatusCode::RANGE_NOT_SATISFIABLE => Some(0),
@@ -208,19 +223,16 @@ impl Client {
         let mut objects = Vec::new();
         let mut next: Option<String> = None;
         loop {
-            let read = |response: &mut Response<Body>| {
+            let body = self.persist(address, || {
+                let mut response = self.ask(address, &[], |endpoint, region| {
+                    endpoint.list(store, bucket, prefix, next.as_deref(), region)
+                })?;
                 let body = response
                     .body_mut()
                     .with_config()
                     .limit(MAX_LIST)
                     .read_to_string();
-                Ok(match body {
-                    Ok(body) => Attempt::Done(body),
-                    Err(error) => Attempt::again(explain(&error)),
-                })
-            };
-            let (_, body) = self.answer(address, &[], read, |endpoint, region| {
-                endpoint.list(store, bucket, prefix, next.as_deref(), region)
+                body.map_err(|error| Failed::broken(explain(&error), false))
             })?;
             let page = list::read(&body).map_err(|reason| StoreError::List {
                 url: address.to_string(),
@@ -263,78 +275,42 @@ impl Client {
             if let Some(etag) = object.etag.as_ref().filter(is_strong) {
                 headers.push((header::IF_MATCH, etag.clone()));
             }
-            let mut response = match self.ask(address, &headers, |endpoint, region| {
+            let mut response = self.ask(address, &headers, |endpoint, region| {
                 request_of(address, endpoint, region)
-            })? {
-                Attempt::Done(response) => response,
-                Attempt::Again { reason, got, pause } => {
-                    return Ok(Attempt::Again { reason, got, pause });
-                }
-            };
+            })?;
             if let (Some(pinned), Some(found)) = (&object.etag, etag(&response))
                 && *pinned != found
             {
-                return Err(changed());
+                return Err(changed().into());
             }
             match response.status() {
                 StatusCode::PARTIAL_CONTENT => match content_range(&response) {
                     Some((first, _, total)) if first == start && total == object.length => (),
-                    Some((_, _, total)) if total != object.length => return Err(changed()),
-                    _ => return Err(no_ranges(address)),
+                    Some((_, _, total)) if total != object.length => return Err(changed().into()),
+                    _ => return Err(no_ranges(address).into()),
                 },
                 // A small file, all of which was asked for.
                 StatusCode::OK if start == 0 && end == object.length => (),
-                StatusCode::RANGE_NOT_SATISFIABLE => return Err(changed()),
-                _ => return Err(no_ranges(address)),
+                StatusCode::RANGE_NOT_SATISFIABLE => return Err(changed().into()),
+                _ => return Err(no_ranges(address).into()),
             }
             let before = done;
             let mut body = response.body_mut().as_reader();
             while done < buffer.len() {
-                match body.read(&mut buffer[done..]) {
-                    Ok(0) => {
-                        let reason = "the connection ended too soon".to_owned();
-                        return Ok(Attempt::Again {
-                            reason,
-                            got: done > before,
-                            pause: Pause::Usual,
-                        });
+                let reason = match body.read(&mut buffer[done..]) {
+                    Ok(0) => "the connection ended too soon".to_owned(),
+                    Ok(read) => {
+                        done += read;
+                        continue;
                     }
-                    Ok(read) => done += read,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-                    Err(error) => {
-                        return Ok(Attempt::Again {
-                            reason: error.to_string(),
-                            got: done > before,
-                            pause: Pause::Usual,
-                        });
-                    }
-                }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => error.to_string(),
+                };
+                return Err(Failed::broken(reason, done > before));
             }
             // The end must be seen for the connection to be used again.
             let _ = body.read(&mut [0]);
-            Ok(Attempt::Done(()))
-        })
-    }
-
-    /// Sends a request until there is an answer other than an error, and does something with that.
-    fn answer<T>(
-        &self,
-        address: &Address,
-        headers: &[(HeaderName, String)],
-        read: impl Fn(&mut Response<Body>) -> Result<Attempt<T>, StoreError>,
-        request: impl Fn(&Endpoint, &str) -> Request,
-    ) -> Result<(Response<Body>, T), StoreError> {
-        self.persist(address, || {
-            let mut response = match self.ask(address, headers, &request)? {
-                Attempt::Done(response) => response,
-                Attempt::Again { reason, got, pause } => {
-                    return Ok(Attempt::Again { reason, got, pause });
-                }
-            };
-            Ok(match read(&mut response)? {
-                Attempt::Done(value) => Attempt::Done((response, value)),
-                Attempt::Again { reason, got, pause } => Attempt::Again { reason, got, pause },
-            })
+            Ok(())
         })
     }
 
@@ -342,14 +318,15 @@ impl Client {
     fn persist<T>(
         &self,
         address: &Address,
-        mut attempt: impl FnMut() -> Result<Attempt<T>, StoreError>,
+        mut attempt: impl FnMut() -> Result<T, Failed>,
     ) -> Result<T, StoreError> {
         let (mut attempts, mut in_vain) = (0, 0);
         loop {
             attempts += 1;
-            let (reason, got, pause) = match attempt()? {
-                Attempt::Done(value) => return Ok(value),
-                Attempt::Again { reason, got, pause } => (reason, got, pause),
+            let (reason, got, pause) = match attempt() {
+                Ok(value) => return Ok(value),
+                Err(Failed::ForGood(error)) => return Err(error),
+                Err(Failed::ForNow { reason, got, pause }) => (reason, got, pause),
             };
             in_vain = if got { 1 } else { in_vain + 1 };
             let most = if self.has_answered.load(Ordering::Relaxed) {
@@ -382,7 +359,7 @@ impl Client {
         address: &Address,
         headers: &[(HeaderName, String)],
         request: impl Fn(&Endpoint, &str) -> Request,
-    ) -> Result<Attempt<Response<Body>>, StoreError> {
+    ) -> Result<Response<Body>, Failed> {
         let Some((store, bucket, _)) = address.bucket() else {
             let endpoint = Endpoint::new(None, String::new());
             let mut request = request(&endpoint, "");
@@ -443,7 +420,7 @@ impl Client {
         headers: &[(HeaderName, String)],
         with: &str,
         put_right: impl Fn(&Answer, Option<String>) -> bool,
-    ) -> Result<Attempt<Response<Body>>, StoreError> {
+    ) -> Result<Response<Body>, Failed> {
         let mut builder = agent.get(&request.url);
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
@@ -453,19 +430,19 @@ impl Client {
         }
         let mut response = match builder.call() {
             Ok(response) => response,
-            Err(error) if is_passing(&error) => return Ok(Attempt::again(explain(&error))),
+            Err(error) if is_passing(&error) => return Err(Failed::broken(explain(&error), false)),
             Err(error) => {
-                return Err(StoreError::Connection {
+                return Err(Failed::ForGood(StoreError::Connection {
                     url: address.to_string(),
                     reason: explain(&error),
                     attempts: 1,
-                });
+                }));
             }
         };
         self.has_answered.store(true, Ordering::Relaxed);
         let status = response.status();
         if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE {
-            return Ok(Attempt::Done(response));
+            return Ok(response);
         }
         let wait = response.headers().get(header::RETRY_AFTER);
         let wait = wait.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -493,43 +470,34 @@ impl Client {
                 answer.code.as_deref(),
                 Some("SlowDown" | "RequestTimeout" | "InternalError")
             );
-        if is_busy {
-            return Ok(Attempt::Again {
+        let pause = if is_busy {
+            Some(wait.map_or(Pause::Usual, |seconds| {
+                Pause::AtLeast(Duration::from_secs(seconds))
+            }))
+        } else {
+            put_right(&answer, moved).then_some(Pause::None)
+        };
+        if let Some(pause) = pause {
+            return Err(Failed::ForNow {
                 reason: format!("the server answered {answer}"),
                 got: false,
-                pause: wait.map_or(Pause::Usual, |seconds| {
-                    Pause::AtLeast(Duration::from_secs(seconds))
-                }),
+                pause,
             });
         }
-        if put_right(&answer, moved) {
-            return Ok(Attempt::Again {
-                reason: format!("the server answered {answer}"),
-                got: false,
-                pause: Pause::None,
-            });
-        }
-        Err(match status.as_u16() {
+        let denied = |url, answer| StoreError::Denied {
+            url,
+            answer,
+            with: with.to_owned(),
+        };
+        let code = answer.code.as_deref();
+        let is_of_token = code.is_some_and(|code| code.contains("Token"));
+        Err(Failed::ForGood(match status.as_u16() {
             404 | 410 => StoreError::Missing { url, answer },
-            401 | 403 => StoreError::Denied {
-                url,
-                answer,
-                with: with.to_owned(),
-            },
+            401 | 403 => denied(url, answer),
             412 => StoreError::Changed { url },
-            400 if answer
-                .code
-                .as_deref()
-                .is_some_and(|code| code.contains("Token")) =>
-            {
-                StoreError::Denied {
-                    url,
-                    answer,
-                    with: with.to_owned(),
-                }
-            }
+            400 if is_of_token => denied(url, answer),
             _ => StoreError::Status { url, answer },
-        })
+        }))
     }
 
     fn cache(&self, store: Store) -> &Mutex<Option<Found>> {
@@ -562,16 +530,6 @@ impl Client {
         };
         *cached = Some(found.clone());
         Ok((endpoint, found))
-    }
-}
-
-impl<T> Attempt<T> {
-    fn again(reason: String) -> Self {
-        Self::Again {
-            reason,
-            got: false,
-            pause: Pause::Usual,
-        }
     }
 }
 

@@ -208,7 +208,8 @@ pub(crate) fn decode_as(
 ) -> Result<Decoded, PreprocessError> {
     let decoded = match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => jpeg::complete(bytes).and_then(|bytes| {
-            match wanted.and_then(|wanted| jpeg::reduced(&bytes, wanted)) {
+            let dividing = wanted.filter(|wanted| wanted.divides());
+            match dividing.and_then(|wanted| jpeg::reduced(&bytes, wanted)) {
                 Some(decoded) => Ok(decoded),
                 None => through_image(&bytes, ImageFormat::Jpeg),
             }
