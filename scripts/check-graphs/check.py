@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 
 from models import MODELS
+from weights import fill
 
 # Largest difference of scores, as a part of the largest score.
 TOLERANCE = 1e-4
@@ -57,16 +58,6 @@ def sizes(text, batch):
     """`[12·N, 64]` as numbers."""
     terms = [term for term in re.split(r"[\[\], ]+", text) if term]
     return [int(term.removesuffix("N").removesuffix("·") or 1) * (batch if term.endswith("N") else 1) for term in terms]
-
-
-def fill(model):
-    """Gives tensors without values some."""
-    generator = np.random.default_rng(0)
-    for tensor in model.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT and not tensor.raw_data and not tensor.float_data:
-            spread = np.sqrt(2 / max(1, np.prod(tensor.dims[1:])))
-            values = generator.normal(0, spread, list(tensor.dims)).astype(np.float32)
-            tensor.raw_data = values.tobytes()
 
 
 def run(model, outputs, images):

@@ -39,6 +39,16 @@ def draw(page, strokes):
         page.mouse.up()
 
 
+def opened(playwright, problems, asked):
+    """A browser and an empty page in it, of which errors are added to problems, and the URLs that are asked for to asked."""
+    browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=SWITCHES)
+    page = browser.new_page(viewport=DESKTOP)
+    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda raised: problems.append(str(raised)))
+    page.on("request", lambda request: asked.append(request.url))
+    return browser, page
+
+
 def first_class(page):
     return page.locator("#classes tr.first th")
 
@@ -51,11 +61,7 @@ def main():
     arguments = parser.parse_args()
     problems, asked = [], []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=SWITCHES)
-        page = browser.new_page(viewport=DESKTOP)
-        page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda raised: problems.append(str(raised)))
-        page.on("request", lambda request: asked.append(request.url))
+        browser, page = opened(playwright, problems, asked)
         page.goto(arguments.url)
         expect(page.locator("#about")).to_contain_text("digits")
         expect(page.locator("#draw")).to_be_visible()

@@ -23,7 +23,7 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 sys.path.append(str(pathlib.Path(__file__).parent.parent / "check-serve"))
-from page import DESKTOP, DIGITS, PHONE, SWITCHES, TOO_WIDE, draw  # noqa: E402
+from page import DESKTOP, DIGITS, PHONE, TOO_WIDE, draw, opened  # noqa: E402
 
 # Probabilities of two engines, of the same bytes.
 EXACT = 1e-5
@@ -134,11 +134,7 @@ def main():
     site = f"http://127.0.0.1:{files.server_port}/"
     problems, asked = [], []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=SWITCHES)
-        page = browser.new_page(viewport=DESKTOP)
-        page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("pageerror", lambda raised: problems.append(str(raised)))
-        page.on("request", lambda request: asked.append(request.url))
+        browser, page = opened(playwright, problems, asked)
 
         page.goto(f"{site}digits/")
         expect(page.locator("#about")).to_contain_text("10 golden vectors replayed here: passed", timeout=30_000)
