@@ -104,6 +104,11 @@ def main():
             curl = page.locator("#curl").inner_text()
             if f"'@{file.name}'" not in curl or "/predict?model=digits" not in curl:
                 problems.append(f"curl: {curl}")
+        # A file that is chosen before a drawing is classified takes its place.
+        draw(page, DIGITS["1"])
+        page.locator("#file").set_input_files(sorted((arguments.images / "2").glob("*.png"))[0])
+        page.wait_for_timeout(600)
+        expect(first_class(page)).to_have_text("2")
         page.locator("#file").set_input_files({"name": "x.png", "mimeType": "image/png", "buffer": b"hello"})
         expect(page.locator("#status")).to_contain_text("not an image")
 

@@ -41,9 +41,14 @@ function reset(text, bad) {
 }
 
 // Classifies an image file; of several requests the answer of the last counts.
-async function classify(blob, name) {
+// What is begun takes the place of a drawing that waits to be classified, and of answers under way. Returns its number.
+function begin() {
+    clearTimeout(timer);
+    return ++latest;
+}
+
+async function classify(blob, name, mine = begin()) {
     if (!model) return;
-    const mine = ++latest;
     try {
         const answer = await ask(blob, name);
         if (mine === latest) show(answer);
@@ -133,11 +138,11 @@ function picture() {
 
 async function submit() {
     if (!drawn) return;
-    const source = picture();
+    const mine = begin(), source = picture();
     const blob = source.convertToBlob ? await source.convertToBlob() : await new Promise(done => source.toBlob(done));
     URL.revokeObjectURL(at('save').href);
     at('save').href = URL.createObjectURL(blob);
-    classify(blob, 'drawing.png');
+    if (mine === latest) classify(blob, 'drawing.png', mine);
 }
 
 canvas.addEventListener('pointerdown', event => {
@@ -174,8 +179,7 @@ canvas.addEventListener('keydown', event => {
     event.preventDefault();
 });
 at('clear').addEventListener('click', () => {
-    latest++;
-    clearTimeout(timer);
+    begin();
     clear();
     writes = false;
     cursor = { x: 140, y: 140 };
