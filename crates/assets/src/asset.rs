@@ -20,7 +20,7 @@ pub struct Asset {
     pub sources: Vec<Source>,
 }
 
-/// One file of an asset, uncompressed.
+/// One file of an asset, uncompressed unless its name ends in `.gz`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssetFile {
     /// Name in the cache. One plain path component.
@@ -29,6 +29,13 @@ pub struct AssetFile {
     pub size: u64,
     /// SHA-256 of the content, 64 lower-case hexadecimal digits.
     pub sha256: String,
+}
+
+impl AssetFile {
+    /// Returns whether the file is one that gzip made, and stays one.
+    pub fn is_gzip(&self) -> bool {
+        self.name.ends_with(".gz")
+    }
 }
 
 /// A place that distributes the files of an asset.

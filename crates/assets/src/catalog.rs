@@ -41,9 +41,10 @@ impl AssetError {
 
 impl Asset {
     /// Names that [`named`](Self::named) takes.
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 10] = [
         "mnist",
         "fashion-mnist",
+        "cifar-10",
         "vgg16",
         "onnxruntime",
         "onnxruntime-web",
@@ -58,6 +59,7 @@ impl Asset {
         match name {
             "mnist" => Ok(Self::mnist()),
             "fashion-mnist" => Ok(Self::fashion_mnist()),
+            "cifar-10" => Ok(Self::cifar_10()),
             "vgg16" => Ok(Self::vgg16()),
             "onnxruntime" => match Platform::current() {
                 Some(platform) => Ok(Self::onnxruntime(platform)),
@@ -190,6 +192,36 @@ impl Asset {
                 })
                 .into(),
             sources: vec![server, debian],
+        }
+    }
+}
+
+impl Asset {
+    /// CIFAR-10: the archive of its binary version, as its authors give it. It stays packed, since what they publish a checksum
+    /// of is the archive.
+    pub fn cifar_10() -> Self {
+        let servers = [
+            "https://www.cs.toronto.edu/~kriz/",
+            // TensorFlow's, for Swift.
+            "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/",
+        ];
+        Self {
+            name: "cifar-10".into(),
+            version: "1".into(),
+            license: "none is given; published for research".into(),
+            origin: "Alex Krizhevsky, Vinod Nair, Geoffrey Hinton: CIFAR-10, photographs of the 80 million tiny images dataset"
+                .into(),
+            files: vec![AssetFile {
+                name: "cifar-10-binary.tar.gz".into(),
+                size: 170_052_171,
+                sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd".into(),
+            }],
+            sources: servers
+                .map(|base| Source::Http {
+                    base: base.into(),
+                    gzip: false,
+                })
+                .into(),
         }
     }
 }
@@ -566,6 +598,7 @@ mod tests {
     fn all() -> Vec<Asset> {
         let mut assets = vec![
             Asset::mnist(),
+            Asset::cifar_10(),
             Asset::vgg16(),
             Asset::efficientnet_lite0(),
             Asset::mobilenet_v2(),
@@ -643,7 +676,7 @@ mod tests {
         let message = Asset::named("cifar").unwrap_err().to_string();
         assert_eq!(
             message,
-            "expected an asset, one of mnist, fashion-mnist, vgg16, onnxruntime, onnxruntime-web, \
+            "expected an asset, one of mnist, fashion-mnist, cifar-10, vgg16, onnxruntime, onnxruntime-web, \
              efficientnet-lite0, mobilenet-v2, squeezenet, imagenet-labels, found `cifar`"
         );
     }

@@ -15,10 +15,11 @@ use crate::{AssetFile, CacheError, SourceError};
 /// CPU's cache.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
-/// The first bytes of everything that gzip makes. No file of an asset begins with them.
+/// The first bytes of everything that gzip makes. Of an asset's files, only those [in gzip](AssetFile::is_gzip) begin with
+/// them.
 pub(crate) const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Writes what `reader` gives, decompressed if it is gzip, as `file` into `folder`, which exists.
+/// Writes what `reader` gives, decompressed if it is gzip and `file` is not, as `file` into `folder`, which exists.
 /// It is written to another name first, and renamed when size and checksum are right and it has
 /// reached the disk.
 ///
@@ -34,7 +35,8 @@ pub(crate) fn install(
         what: file.name.clone(),
         reason: error.to_string(),
     };
-    if reader.fill_buf().map_err(unreadable)?.starts_with(&GZIP) {
+    let is_gzip = reader.fill_buf().map_err(unreadable)?.starts_with(&GZIP);
+    if is_gzip && !file.is_gzip() {
         return copy(MultiGzDecoder::new(reader), file, folder, cancel);
     }
     copy(reader, file, folder, cancel)

@@ -90,11 +90,14 @@ fn take(
         }
         return Ok(());
     }
-    match extract::kind(path).map_err(|error| unreadable(path, &error))? {
-        Kind::Zip | Kind::TarGz => {
+    let kind = extract::kind(path).map_err(|error| unreadable(path, &error))?;
+    // The archive may be the asset itself.
+    let is_whole = asset.files.len() == 1 && asset.files[0].is_gzip() && kind == Kind::TarGz;
+    match kind {
+        Kind::Zip | Kind::TarGz if !is_whole => {
             extract::extract(path, budget(asset), &|member| asset.position(member), sink)
         }
-        Kind::Single => {
+        Kind::Zip | Kind::TarGz | Kind::Single => {
             let named = path
                 .file_name()
                 .and_then(|name| asset.position(&name.to_string_lossy()));

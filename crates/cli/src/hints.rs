@@ -482,6 +482,9 @@ fn trainer(error: &(dyn StdError + 'static)) -> Option<String> {
         Hint::UseCpu => {
             "`kiln doctor` shows what is missing; --device cpu trains on the CPU".into()
         }
+        Hint::UseFloat32 => {
+            "leave `training.precision` out, or train with --set training.precision=float32".into()
+        }
         Hint::Resume => "`kiln train --resume RUN` continues after the last whole epoch".into(),
         // A hint that is newer than this text.
         _ => return None,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use kiln_preprocess::{PreprocessError, Preprocessor, RawImage, Transform};
+use kiln_records::Cifar;
 
 use crate::images::{Image, ImageFiles, Preparation};
 use crate::{DataError, LabelSets, read_idx};
@@ -405,6 +406,31 @@ fn like_mnist(
         &images,
         &labels,
         classes,
+    )
+}
+
+/// Reads CIFAR-10 from `cifar-10-binary.tar.gz` in `folder`: the archive in which its authors publish it for C programs. The
+/// classes are those that it names, "airplane" to "truck".
+pub fn cifar_10(folder: &Path, subset: Subset) -> Result<Dataset, DataError> {
+    let files = match subset {
+        Subset::Train => &[
+            "data_batch_1.bin",
+            "data_batch_2.bin",
+            "data_batch_3.bin",
+            "data_batch_4.bin",
+            "data_batch_5.bin",
+        ][..],
+        Subset::Test => &["test_batch.bin"],
+    };
+    let archive = folder.join("cifar-10-binary.tar.gz");
+    let cifar = Cifar::read_archive(&archive, files).map_err(crate::FilesError::from)?;
+    let labels = cifar.labels.into_iter().map(u32::from).collect();
+    Dataset::new(
+        format!("cifar-10:{}", subset.name()),
+        cifar.pixels,
+        Cifar::SHAPE,
+        labels,
+        cifar.names.unwrap_or_default(),
     )
 }
 

@@ -59,7 +59,7 @@ mod samples;
 mod stratify;
 mod view;
 
-pub use dataset::{Dataset, Subset, fashion_mnist, mnist};
+pub use dataset::{Dataset, Subset, cifar_10, fashion_mnist, mnist};
 pub use error::{DataError, FeatureError, FilesError, Hint};
 pub use features::{FeatureKey, FeatureWriter, Features};
 pub use files::{

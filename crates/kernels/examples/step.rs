@@ -3,14 +3,14 @@
 //!
 //! `cargo run --release --example step [SECONDS [LEVEL]]`: each operation runs for so long (default
 //! 1), and the least of its times counts. LEVEL is `portable`, `avx2` or `avx512` (default: the
-//! CPU's best). `RAYON_NUM_THREADS` bounds the threads.
+//! CPU's best), or `bf16` for products of bfloat16. `RAYON_NUM_THREADS` bounds the threads.
 
 use std::time::Instant;
 
 use kiln_kernels::{
     Activation, Conv2d, Conv2dGradients, Conv2dShape, Dropout, Epilogue, Norm, NormPool,
     NormPoolGradient, NormPoolShape, NormPoolState, NormPoolSteps, OutputGradient, Pool2d,
-    ShapeError, SimdLevel, Statistics, conv2d_backward, conv2d_forward, nchw_to_nhwc,
+    Products, ShapeError, SimdLevel, Statistics, conv2d_backward, conv2d_forward, nchw_to_nhwc,
     norm_pool_forward,
 };
 
@@ -22,22 +22,44 @@ fn main() -> Result<(), ShapeError> {
         .unwrap_or(1.0);
     let wanted = arguments.next().unwrap_or_default();
     let named = SimdLevel::available().find(|level| format!("{level:?}").to_lowercase() == wanted);
-    SimdLevel::scope(named.unwrap_or(SimdLevel::detect()), || all(seconds))
+    let products = if wanted == "bf16" {
+        Products::Bf16
+    } else {
+        Products::Float32
+    };
+    let how = How { seconds, products };
+    SimdLevel::scope(named.unwrap_or(SimdLevel::detect()), || all(how))
 }
 
-fn all(seconds: f64) -> Result<(), ShapeError> {
+/// How to measure.
+#[derive(Clone, Copy)]
+struct How {
+    seconds: f64,
+    products: Products,
+}
+
+impl How {
+    fn shape(self, sizes: Conv2d) -> Result<Conv2dShape, ShapeError> {
+        let products = self.products;
+        Conv2d { products, ..sizes }.checked()
+    }
+}
+
+fn all(how: How) -> Result<(), ShapeError> {
     println!(
-        "{:?}, {} threads, least of {seconds} s each\n",
+        "{:?}, products of {:?}, {} threads, least of {} s each\n",
         SimdLevel::current(),
-        rayon::current_num_threads()
+        how.products,
+        rayon::current_num_threads(),
+        how.seconds
     );
-    peak(seconds)?;
+    peak(how)?;
     for kernel in [3, 5] {
         for filters in [32, 64] {
-            training_step(kernel, filters, seconds)?;
+            training_step(kernel, filters, how)?;
         }
     }
-    vgg16(seconds)
+    vgg16(how)
 }
 
 /// The least time of `work` in milliseconds.
@@ -72,11 +94,11 @@ fn numbers(count: usize) -> Vec<f32> {
 }
 
 /// A product small enough for L2, large enough that nothing else counts.
-fn peak(seconds: f64) -> Result<(), ShapeError> {
-    let shape = Conv2d::dense(28 * 32, 400, 256).checked()?;
+fn peak(how: How) -> Result<(), ShapeError> {
+    let shape = how.shape(Conv2d::dense(28 * 32, 400, 256))?;
     let (input, weights) = (numbers(shape.input_len()), numbers(shape.weights_len()));
     let mut output = vec![0.0; shape.output_len()];
-    let time = least(seconds, || {
+    let time = least(how.seconds, || {
         conv2d_forward(&shape, &input, &weights, &Epilogue::default(), &mut output);
     });
     println!("Peak of the micro-kernel");
@@ -97,8 +119,8 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(shape: Conv2d, activation: Activation) -> Result<Self, ShapeError> {
-        let shape = shape.checked()?;
+    fn new(sizes: Conv2d, activation: Activation, how: How) -> Result<Self, ShapeError> {
+        let shape = how.shape(sizes)?;
         let weights: Vec<f32> = numbers(shape.weights_len())
             .iter()
             .map(|x| x * 0.1)
@@ -229,24 +251,27 @@ impl Block {
 
 /// Convolution 3×3×32, block, convolution `kernel`×`kernel`×`filters`, block, dense 128, dense 10:
 /// all kernels of a step.
-fn training_step(kernel: usize, filters: usize, seconds: f64) -> Result<(), ShapeError> {
+fn training_step(kernel: usize, filters: usize, how: How) -> Result<(), ShapeError> {
     const BATCH: usize = 128;
     let mut conv1 = Layer::new(
         Conv2d::new([BATCH, 28, 28, 1], 32, [3, 3]),
         Activation::Relu,
+        how,
     )?;
     let mut block1 = Block::new(&conv1.shape)?;
     let mut conv2 = Layer::new(
         Conv2d::new([BATCH, 13, 13, 32], filters, [kernel; 2]),
         Activation::Relu,
+        how,
     )?;
     let mut block2 = Block::new(&conv2.shape)?;
     let pixels = block2.shape.output().iter().product::<usize>();
     let mut dense1 = Layer::new(
         Conv2d::dense(BATCH, pixels * filters, 128),
         Activation::Relu,
+        how,
     )?;
-    let mut dense2 = Layer::new(Conv2d::dense(BATCH, 128, 10), Activation::Linear)?;
+    let mut dense2 = Layer::new(Conv2d::dense(BATCH, 128, 10), Activation::Linear, how)?;
     let images = numbers(conv1.shape.input_len());
     let gradient = numbers(BATCH * 10);
     let mut flat = vec![0.0; block2.output.len()];
@@ -289,7 +314,7 @@ fn training_step(kernel: usize, filters: usize, seconds: f64) -> Result<(), Shap
     ];
     let mut times = vec![f64::INFINITY; names.len()];
     let mut step = 0;
-    let whole = least(4.0 * seconds, || {
+    let whole = least(4.0 * how.seconds, || {
         let mut at = 0;
         let mut clock = Instant::now();
         let mut lap = || {
@@ -341,7 +366,7 @@ fn training_step(kernel: usize, filters: usize, seconds: f64) -> Result<(), Shap
 }
 
 /// VGG16's thirteen convolutions.
-fn vgg16(seconds: f64) -> Result<(), ShapeError> {
+fn vgg16(how: How) -> Result<(), ShapeError> {
     const BATCH: usize = 32;
     println!("VGG16 convolutions, forward, 32x32, batch {BATCH}");
     let (mut time, mut work) = (0.0, 0);
@@ -357,13 +382,12 @@ fn vgg16(seconds: f64) -> Result<(), ShapeError> {
     .enumerate()
     {
         for index in 0..count {
-            let shape = Conv2d::new([BATCH, size, size, channels], filters, [3, 3])
-                .padded(1)
-                .checked()?;
+            let sizes = Conv2d::new([BATCH, size, size, channels], filters, [3, 3]);
+            let shape = how.shape(sizes.padded(1))?;
             let (input, bias) = (numbers(shape.input_len()), numbers(filters));
             let weights = numbers(shape.weights_len());
             let mut output = vec![0.0; shape.output_len()];
-            let milliseconds = least(seconds, || {
+            let milliseconds = least(how.seconds, || {
                 conv2d_forward(
                     &shape,
                     &input,

@@ -78,7 +78,8 @@
 //! to call.
 //!
 //! All arithmetic is in f32, statistics and sums over a batch partly in f64. The instruction set is
-//! chosen at run time: [`SimdLevel`].
+//! chosen at run time: [`SimdLevel`]. Numbers that convolutions and dense layers multiply can be rounded to
+//! bfloat16 first, where the CPU multiplies those: [`Products`].
 //!
 //! ```
 //! use kiln_kernels::{Activation, Conv2d, Epilogue, conv2d_forward};
@@ -114,6 +115,7 @@ mod matmul;
 mod micro;
 mod norm_pool;
 mod parallel;
+mod products;
 mod simd;
 mod simd_level;
 mod softmax;
@@ -142,5 +144,6 @@ pub use norm_pool::{
     Statistics, norm_pool_forward,
 };
 pub use parallel::on_one_thread;
+pub use products::Products;
 pub use simd_level::SimdLevel;
 pub use softmax::softmax_forward;

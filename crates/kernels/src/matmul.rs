@@ -10,6 +10,7 @@ use crate::epilogue::Activation;
 use crate::error::{ShapeError, elements};
 use crate::micro::{KSpan, Kernels, Tile};
 use crate::parallel::{self, Scratch, Shared, share};
+use crate::products::Products;
 use crate::simd_level::SimdLevel;
 
 /// Where the matrices of an operand lie: distances in floats.
@@ -147,7 +148,7 @@ pub fn matmul(shape: &MatMulShape, a: &[f32], b: &[f32], c: &mut [f32]) {
         let end = matrix.end(count, sizes).unwrap_or(usize::MAX);
         assert!(end <= length, "matmul: operands");
     }
-    let kernels = Kernels::of(SimdLevel::current());
+    let kernels = Kernels::of(SimdLevel::current(), Products::Float32);
     let all = count[0] * count[1];
     let threads = parallel::threads_for(all * rows * columns).min(all);
     let c = Shared::new(c);

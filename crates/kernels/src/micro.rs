@@ -20,12 +20,13 @@
 //! rows stay in L1. So no tile is blocked further.
 
 use crate::epilogue::Activation;
+use crate::products::Products;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
+use crate::simd::{Avx2, Avx512, Avx512Bf16};
 use crate::simd::{Portable, Simd};
 use crate::simd_level::SimdLevel;
 
-/// Micro-kernels of one size. Calling one needs a valid argument and the level's instructions.
+/// Micro-kernels of one size, on floats or on words of [`Products`]. Calling one needs a valid argument and the level's instructions.
 type InnerFn = unsafe fn(&Tile<'_>);
 type OuterFn = unsafe fn(&Outer);
 
@@ -61,6 +62,14 @@ const AVX512: Kernels = Kernels {
 };
 
 #[cfg(target_arch = "x86_64")]
+const AVX512_BF16: Kernels = Kernels {
+    lanes: 16,
+    rows: 14,
+    inner: table!(InnerFn, Tile<'_>, inner_tile::<Avx512Bf16, ROWS, VECTORS>, "avx512f,avx512bf16", [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
+    outer: table!(OuterFn, Outer, outer_tile::<Avx512Bf16, ROWS, VECTORS>, "avx512f,avx512bf16", [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
+};
+
+#[cfg(target_arch = "x86_64")]
 const AVX2: Kernels = Kernels {
     lanes: 8,
     rows: 6,
@@ -88,11 +97,15 @@ const PORTABLE: Kernels = Kernels {
 };
 
 impl Kernels {
-    /// The kernels of `level`, which must come from [`SimdLevel::current`].
-    pub(crate) fn of(level: SimdLevel) -> Self {
+    /// The kernels of `level`, which must come from [`SimdLevel::current`], on floats or on words; `products` must come
+    /// from [`Products::at`].
+    pub(crate) fn of(level: SimdLevel, products: Products) -> Self {
         match level {
             #[cfg(target_arch = "x86_64")]
-            SimdLevel::Avx512 => AVX512,
+            SimdLevel::Avx512 => match products {
+                Products::Float32 => AVX512,
+                Products::Bf16 => AVX512_BF16,
+            },
             #[cfg(target_arch = "x86_64")]
             SimdLevel::Avx2 => AVX2,
             #[cfg(not(target_arch = "x86_64"))]

@@ -3,11 +3,11 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256, __m256i, __m512, __mmask16, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    __m256, __m256i, __m512, __m512bh, __mmask16, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
     _mm256_loadu_si256, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps,
-    _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_add_ps, _mm512_dpbf16_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_max_ps,
+    _mm512_min_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
 use crate::epilogue::Activation;
@@ -37,7 +37,7 @@ pub(crate) trait Simd {
     unsafe fn store_part(to: *mut f32, value: Self::Vector, count: usize);
     /// One float from memory in all lanes.
     unsafe fn splat(from: *const f32) -> Self::Vector;
-    /// `a * b + c`, rounded once where the CPU can.
+    /// `a * b + c`, rounded once where the CPU can; lanes of words have two products each.
     unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// `a + b`.
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -290,6 +290,72 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn relu6(a: __m512) -> __m512 {
         unsafe { _mm512_min_ps(_mm512_set1_ps(6.0), Self::relu(a)) }
+    }
+}
+
+/// [`Avx512`] on words of two bfloat16 numbers ([`Products`](crate::Products)): what is loaded to be multiplied are
+/// words, everything else floats.
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct Avx512Bf16;
+
+// SAFETY (all of them): the caller keeps the trait's contract: the instructions exist and the
+// pointers are valid.
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx512Bf16 {
+    type Vector = __m512;
+    const LANES: usize = Avx512::LANES;
+
+    #[inline(always)]
+    unsafe fn zero() -> __m512 {
+        unsafe { Avx512::zero() }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> __m512 {
+        unsafe { Avx512::load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, value: __m512) {
+        unsafe { Avx512::store(to, value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_part(from: *const f32, count: usize) -> __m512 {
+        unsafe { Avx512::load_part(from, count) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_part(to: *mut f32, value: __m512, count: usize) {
+        unsafe { Avx512::store_part(to, value, count) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(from: *const f32) -> __m512 {
+        unsafe { Avx512::splat(from) }
+    }
+
+    /// In each lane the products of both pairs, and `c`.
+    #[inline(always)]
+    unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: the types are as large, and hold any bits.
+        let words = |x: __m512| unsafe { std::mem::transmute::<__m512, __m512bh>(x) };
+        unsafe { _mm512_dpbf16_ps(c, words(a), words(b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: __m512, b: __m512) -> __m512 {
+        unsafe { Avx512::add(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn relu(a: __m512) -> __m512 {
+        unsafe { Avx512::relu(a) }
+    }
+
+    #[inline(always)]
+    unsafe fn relu6(a: __m512) -> __m512 {
+        unsafe { Avx512::relu6(a) }
     }
 }
 

@@ -4,8 +4,8 @@ mod common;
 
 use common::{Sum, assert_close_sums, at_each_level, numbers, with_threads};
 use kiln_kernels::{
-    Activation, Conv2d, Conv2dGradients, Conv2dShape, Epilogue, OutputGradient, conv2d_backward,
-    conv2d_forward,
+    Activation, Conv2d, Conv2dGradients, Conv2dShape, Epilogue, OutputGradient, Products,
+    conv2d_backward, conv2d_forward,
 };
 use proptest::prelude::*;
 
@@ -72,14 +72,20 @@ fn check(s: &Conv2dShape, after: After, seed: u64) {
         activation,
         residual,
     } = after;
+    // What rounding leaves as it is: then its products differ from the definition no more than others.
+    let exact = |numbers: Vec<f32>| match s.products {
+        Products::Float32 => numbers,
+        Products::Bf16 => {
+            let cut = |x: f32| f32::from_bits(x.to_bits() & 0xffff_0000);
+            numbers.into_iter().map(cut).collect()
+        }
+    };
     // Many sums beyond the 6 of `ReLU6`.
-    let input: Vec<f32> = numbers(seed, s.input_len())
-        .iter()
-        .map(|x| 4.0 * x)
-        .collect();
-    let weights = numbers(seed + 1, s.weights_len());
+    let input = numbers(seed, s.input_len());
+    let input = exact(input.iter().map(|x| 4.0 * x).collect());
+    let weights = exact(numbers(seed + 1, s.weights_len()));
     let bias = numbers(seed + 2, s.filters);
-    let gradient = numbers(seed + 3, s.output_len());
+    let gradient = exact(numbers(seed + 3, s.output_len()));
     let skip = residual.then(|| numbers(seed + 4, s.output_len()));
     let epilogue = Epilogue {
         bias: Some(&bias),
@@ -162,6 +168,11 @@ fn check(s: &Conv2dShape, after: After, seed: u64) {
     assert_close_sums("weight gradient alone", &alone, &expected.1);
 }
 
+/// Where the CPU has no products of bfloat16, they are of float32.
+fn any_products() -> impl Strategy<Value = Products> {
+    prop_oneof![Just(Products::Float32), Just(Products::Bf16)]
+}
+
 /// Any convolution of moderate size.
 fn any_conv() -> impl Strategy<Value = Conv2dShape> {
     let sizes = (
@@ -178,10 +189,11 @@ fn any_conv() -> impl Strategy<Value = Conv2dShape> {
         pair(1..4),
         [0_usize..5, 0..5, 0..5, 0..5],
         pair(1..4),
+        any_products(),
     );
     (sizes, window).prop_filter_map(
         "the window must fit",
-        |(sizes, (kernel, stride, padding, dilation))| {
+        |(sizes, (kernel, stride, padding, dilation, products))| {
             let (batch, height, width, channels, filters, groups) = sizes;
             let (channels, filters) = (channels * groups, filters * groups);
             Conv2d {
@@ -195,6 +207,7 @@ fn any_conv() -> impl Strategy<Value = Conv2dShape> {
                 padding,
                 dilation,
                 groups,
+                products,
             }
             .checked()
             .ok()
@@ -205,18 +218,18 @@ fn any_conv() -> impl Strategy<Value = Conv2dShape> {
 /// The ordinary kind, wide enough for full tiles.
 fn dense_conv() -> impl Strategy<Value = Conv2dShape> {
     let sizes = ([1_usize..40, 1..9, 1..40], 1_usize..40, 1_usize..70);
-    (sizes, [1_usize..4, 1..4], 0_usize..3).prop_filter_map(
+    let window = ([1_usize..4, 1..4], 0_usize..3, any_products());
+    (sizes, window).prop_filter_map(
         "the window must fit",
-        |(sizes, kernel, zeros)| {
+        |(sizes, (kernel, zeros, products))| {
             let ([batch, height, width], channels, filters) = sizes;
             let size = batch * height * width * channels * filters * kernel[0] * kernel[1];
             if size > 1_000_000 {
                 return None;
             }
-            Conv2d::new([batch, height, width, channels], filters, kernel)
-                .padded(zeros)
-                .checked()
-                .ok()
+            let sizes = Conv2d::new([batch, height, width, channels], filters, kernel);
+            let sizes = sizes.padded(zeros);
+            Conv2d { products, ..sizes }.checked().ok()
         },
     )
 }
@@ -274,13 +287,16 @@ fn the_networks_convolutions_are_their_definitions() {
         ([3, 4, 4, 128], 64, 3, 1),
         ([15, 1, 1, 100], 10, 1, 0),
     ] {
-        let s = Conv2d::new(input, filters, [kernel; 2])
-            .padded(padding)
-            .checked()
-            .expect("a valid shape");
-        at_each_level(|_| check(&s, RELU, 7));
-        for threads in [1, 3] {
-            with_threads(threads, || check(&s, RELU, 8));
+        for products in [Products::Float32, Products::Bf16] {
+            let s = Conv2d {
+                products,
+                ..Conv2d::new(input, filters, [kernel; 2]).padded(padding)
+            };
+            let s = s.checked().expect("a valid shape");
+            at_each_level(|_| check(&s, RELU, 7));
+            for threads in [1, 3] {
+                with_threads(threads, || check(&s, RELU, 8));
+            }
         }
     }
 }
@@ -413,4 +429,38 @@ fn nan_passes_through_relu() {
             assert!(output[0].is_nan());
         }
     });
+}
+
+/// Numbers that rounding changes: an error of 2⁻⁹ in each factor, and the sums of float32.
+#[test]
+fn products_of_bfloat16_are_close_and_say_where_they_are() {
+    let sizes = Conv2d::new([2, 6, 7, 8], 12, [3, 3]).padded(1);
+    let run = |products| {
+        let s = Conv2d { products, ..sizes }
+            .checked()
+            .expect("a valid shape");
+        let (input, weights) = (numbers(1, s.input_len()), numbers(2, s.weights_len()));
+        let gradient = numbers(3, s.output_len());
+        let mut output = vec![0.0; s.output_len()];
+        conv2d_forward(&s, &input, &weights, &Epilogue::default(), &mut output);
+        let (mut to_input, mut to_weights) = (vec![0.0; input.len()], vec![0.0; weights.len()]);
+        let gradients = Conv2dGradients {
+            input: Some(&mut to_input),
+            weights: Some(&mut to_weights),
+            ..Conv2dGradients::default()
+        };
+        let gradient = OutputGradient::Linear {
+            gradient: &gradient,
+        };
+        conv2d_backward(&s, &input, &weights, &gradient, gradients);
+        [output, to_input, to_weights]
+    };
+    let (exact, rounded) = (run(Products::Float32), run(Products::Bf16));
+    for (exact, rounded) in exact.iter().zip(&rounded) {
+        let largest = exact.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let differences = exact.iter().zip(rounded).map(|(a, b)| (a - b).abs());
+        let most = differences.fold(0.0, f32::max) / largest;
+        assert!(most < 4e-3, "{most}");
+        assert_eq!(most > 0.0, Products::bf16_is_available(), "{most}");
+    }
 }

@@ -41,9 +41,9 @@ pub use recipe::{
     AdamParams, AugMix, Augmentation, ClassWeight, Classes, ColorJitter, Combination, Data,
     DataSource, DatasetName, EarlyStopping, ErasingValue, Export, FileProblem, FileRequest,
     FillMode, Halving, Input, LbfgsParams, LossFunction, Monitor, Optimizer, OptimizerKind, Phase,
-    Quantize, RandAugment, RandomErasing, RandomResizedCrop, Recipe, RecipeFields, Reference,
-    References, Schedule, ScheduleKind, Setting, SplitRule, Sweep, Threshold, Training, Validation,
-    ValidationSubset, Values,
+    Precision, Quantize, RandAugment, RandomErasing, RandomResizedCrop, Recipe, RecipeFields,
+    Reference, References, Schedule, ScheduleKind, Setting, SplitRule, Sweep, Threshold, Training,
+    Validation, ValidationSubset, Values,
 };
 pub use shape::{Shape, ShapeError};
 pub use steps::{Background, Steps, check_share, parse_color, parse_size};

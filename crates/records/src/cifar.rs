@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::error::{Problem, RecordsError};
+use crate::source::Source;
+use crate::tar;
 
 /// Height and width.
 const SIDE: usize = 32;
@@ -57,11 +59,57 @@ impl Cifar {
         Self::parse(path).map_err(|problem| problem.of(path))
     }
 
+    /// Reads those files of CIFAR-10 that have such names out of the archive in which it is published, one after another by their
+    /// names.
+    ///
+    /// # Errors
+    ///
+    /// If the archive cannot be read, or lacks one of the files.
+    pub fn read_archive(path: &Path, names: &[&str]) -> Result<Self, RecordsError> {
+        Self::unpack(path, names).map_err(|problem| problem.of(path))
+    }
+
+    fn unpack(path: &Path, names: &[&str]) -> Result<Self, Problem> {
+        let source = Source::open(path).map_err(|error| error.problem)?;
+        let is_wanted = |name: &str| name == NAMES[0].0 || names.contains(&name);
+        let files = tar::read_files(source, RECORD_10 * MAX_IMAGES, is_wanted)?;
+        let file = |name: &str| {
+            let found = files.iter().find(|(found, _)| found == name);
+            found.map(|(_, bytes)| bytes).ok_or(Problem::Damaged(
+                "it is not the archive of CIFAR-10 for C programs, or not all of it",
+            ))
+        };
+        let mut all = Self {
+            pixels: Vec::new(),
+            labels: Vec::new(),
+            names: Some(lines(&String::from_utf8_lossy(file(NAMES[0].0)?))),
+        };
+        for name in names {
+            let bytes = file(name)?;
+            if bytes.len() as u64 % RECORD_10 != 0 {
+                return Err(EXPECTED);
+            }
+            all.add(bytes, RECORD_10)?;
+        }
+        Ok(all)
+    }
+
     fn parse(path: &Path) -> Result<Self, Problem> {
         let length = record(path)?;
-        let bytes = fs::read(path)?;
+        let mut all = Self {
+            pixels: Vec::new(),
+            labels: Vec::new(),
+            names: names(path, length)?,
+        };
+        let classes = all.add(&fs::read(path)?, length)?;
+        all.names = all.names.filter(|names| names.len() == classes);
+        Ok(all)
+    }
+
+    /// Adds images of `length` bytes each. Returns how many classes there are.
+    fn add(&mut self, bytes: &[u8], length: u64) -> Result<usize, Problem> {
         let of_labels = length as usize - 3 * PIXELS;
-        let (mut pixels, mut labels) = (Vec::with_capacity(bytes.len()), Vec::new());
+        self.pixels.reserve(bytes.len());
         let classes = if of_labels == 1 { 10 } else { 100 };
         for (at, image) in bytes.chunks_exact(length as usize).enumerate() {
             let (label, planes) = image.split_at(of_labels);
@@ -73,19 +121,20 @@ impl Cifar {
                     classes,
                 });
             }
-            labels.push(label);
+            self.labels.push(label);
             let (red, rest) = planes.split_at(PIXELS);
             let (green, blue) = rest.split_at(PIXELS);
             let colors = red.iter().zip(green).zip(blue);
-            pixels.extend(colors.flat_map(|((&red, &green), &blue)| [red, green, blue]));
+            self.pixels
+                .extend(colors.flat_map(|((&red, &green), &blue)| [red, green, blue]));
         }
-        Ok(Self {
-            pixels,
-            labels,
-            names: names(path, length)?.filter(|names| names.len() == classes),
-        })
+        Ok(classes)
     }
 }
+
+/// What a file is not.
+const EXPECTED: Problem =
+    Problem::Damaged("expected images of 3,073 bytes each (CIFAR-10) or 3,074 (CIFAR-100)");
 
 /// The length of an image in a file.
 fn record(path: &Path) -> Result<u64, Problem> {
@@ -100,9 +149,7 @@ fn record(path: &Path) -> Result<u64, Problem> {
     let found = lengths
         .into_iter()
         .find(|&record| length > 0 && length % record == 0);
-    let record = found.ok_or(Problem::Damaged(
-        "expected images of 3,073 bytes each (CIFAR-10) or 3,074 (CIFAR-100)",
-    ))?;
+    let record = found.ok_or(EXPECTED)?;
     if length / record > MAX_IMAGES {
         return Err(Problem::Memory(length));
     }
@@ -117,14 +164,60 @@ fn names(path: &Path, length: u64) -> Result<Option<Vec<String>>, Problem> {
     if !file.is_file() {
         return Ok(None);
     }
-    let text = fs::read_to_string(file)?;
+    Ok(Some(lines(&fs::read_to_string(file)?)))
+}
+
+fn lines(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    Ok(Some(lines.map(str::to_owned).collect()))
+    lines.map(str::to_owned).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An archive with files of these names, one image each, whose label is the digit in the name, or 0.
+    fn archive(folder: &Path, names: &[&str]) -> std::path::PathBuf {
+        let path = folder.join("cifar-10-binary.tar.gz");
+        let mut tar = Vec::new();
+        for name in names {
+            let digit = name
+                .bytes()
+                .find(u8::is_ascii_digit)
+                .map_or(0, |d| d - b'0');
+            let content = match *name {
+                "batches.meta.txt" => b"a\nb\nc\n\n".to_vec(),
+                _ => [&[digit][..], &[digit; 3072]].concat(),
+            };
+            tar.extend(tar::member(
+                &format!("cifar-10-batches-bin/{name}"),
+                &content,
+            ));
+        }
+        tar.resize(tar.len() + 1024, 0);
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, &tar).unwrap();
+        fs::write(&path, encoder.finish().unwrap()).unwrap();
+        path
+    }
+
+    #[test]
+    fn an_archive_is_read_by_the_names_of_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [
+            "batches.meta.txt",
+            "data_batch_2.bin",
+            "readme.html",
+            "data_batch_1.bin",
+        ];
+        let path = archive(folder.path(), &names);
+        let read = |names: &[&str]| Cifar::read_archive(&path, names);
+        let both = read(&["data_batch_1.bin", "data_batch_2.bin"]).unwrap();
+        assert_eq!((both.labels, both.pixels.len()), (vec![1, 2], 2 * 3072));
+        assert_eq!(both.names.unwrap(), ["a", "b", "c"]);
+        let error = read(&["test_batch.bin"]).unwrap_err().to_string();
+        assert!(error.contains("not the archive of CIFAR-10"), "{error}");
+    }
 
     #[test]
     fn planes_become_pixels() {

@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::ahead::{Ahead, Planned};
 use crate::error::{Problem, RecordsError};
-use crate::found::{Format, RecordFiles};
+use crate::found::{Format, RecordFiles, is_tar_name};
 use crate::parquet::{ParquetFile, Rows};
 use crate::record::{Content, Record};
 use crate::source::{ReadAt, Source};
@@ -124,12 +124,7 @@ impl Collection {
     ///
     /// As [`open`](Self::open).
     pub fn of_sources(sources: Vec<Source>) -> Result<Self, RecordsError> {
-        let is_tar = |source: &Source| {
-            source
-                .path()
-                .extension()
-                .is_some_and(|ending| ending.eq_ignore_ascii_case("tar"))
-        };
+        let is_tar = |source: &Source| is_tar_name(source.path());
         if sources.iter().all(is_tar) {
             return Ok(Self {
                 parts: Arc::new(sources.into_iter().map(Part::Tar).collect()),
@@ -200,7 +195,7 @@ impl Collection {
     pub fn has_labels(&self) -> Result<bool, RecordsError> {
         match self.parts.first() {
             Some(Part::Parquet(file)) => Ok(file.has_labels()),
-            Some(Part::Tar(source)) => match Samples::new(source.clone()).next_record() {
+            Some(Part::Tar(source)) => match Samples::new(source.clone(), false).next_record() {
                 Some(Ok(record)) => Ok(record.label.is_some()),
                 Some(Err(problem)) => Err(problem.of(source.path())),
                 None => Ok(false),
@@ -229,7 +224,7 @@ impl Collection {
             .of(file.source().path()),
             Part::Tar(source) => Problem::NoLabels {
                 expected: "a file `.cls` beside each image, or `.json` with the key `label`",
-                found: Samples::new(source.clone())
+                found: Samples::new(source.clone(), false)
                     .next_record()
                     .and_then(Result::ok)
                     .map(|record| vec![record.name])
@@ -481,10 +476,10 @@ impl Records {
                     opened.map_err(|problem| problem.of(file.source().path()))?,
                 ))
             }
-            (_, part_of_tar) => Open::Samples(Box::new(Samples::new(through(
-                (part, 0, 0),
-                part_of_tar.source(),
-            )))),
+            (_, part_of_tar) => {
+                let source = through((part, 0, 0), part_of_tar.source());
+                Open::Samples(Box::new(Samples::new(source, self.wanted.with_images)))
+            }
         };
         self.open = Some((part, open));
         Ok(true)

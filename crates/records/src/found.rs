@@ -44,10 +44,12 @@ impl Format {
     }
 
     fn by_ending(name: &OsStr) -> Option<Self> {
+        if is_tar_name(Path::new(name)) {
+            return Some(Self::Tar);
+        }
         let ending = Path::new(name).extension()?.to_str()?.to_lowercase();
         match ending.as_str() {
             "parquet" | "pq" => Some(Self::Parquet),
-            "tar" => Some(Self::Tar),
             "bin" => Some(Self::Cifar),
             _ => None,
         }
@@ -62,6 +64,15 @@ impl Format {
             Self::Idx => "IDX",
         }
     }
+}
+
+/// Whether a file is a tar file by its ending, compressed or not.
+pub(crate) fn is_tar_name(path: &Path) -> bool {
+    let name = path.file_name().map(OsStr::to_ascii_lowercase);
+    let name = name.as_deref().and_then(OsStr::to_str).unwrap_or_default();
+    [".tar", ".tar.gz", ".tgz"]
+        .iter()
+        .any(|ending| name.ends_with(ending))
 }
 
 /// Files of many images, all of one format, in the order of their paths.

@@ -138,6 +138,11 @@ impl Source {
         Ok(buffer)
     }
 
+    /// Fills `buffer` with the bytes from `offset` on.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.bytes.read_at(buffer, offset)
+    }
+
     /// Returns a part of it, without reading it.
     pub(crate) fn span(&self, offset: u64, length: u64) -> Span {
         Span {

@@ -5,6 +5,9 @@ use std::fmt;
 #[cfg(any(feature = "cuda", feature = "wgpu", test))]
 use burn::tensor::{Tensor, TensorData};
 
+use kiln_kernels::{Products, SimdLevel};
+use kiln_model::Precision;
+
 use crate::TrainError;
 
 /// A kind of device that training can be asked for.
@@ -31,6 +34,8 @@ pub struct Device {
     adapter: Option<String>,
     /// Whether kiln's kernels run the sequences of layers that they know.
     pub(crate) kernels: bool,
+    /// How they multiply in training.
+    pub(crate) products: Products,
 }
 
 impl Device {
@@ -61,6 +66,7 @@ impl Device {
                     kind,
                     adapter: None,
                     kernels: false,
+                    products: Products::Float32,
                 })
             }
             #[cfg(feature = "wgpu")]
@@ -78,6 +84,7 @@ impl Device {
                     kind,
                     adapter: Some(opened.name),
                     kernels: false,
+                    products: Products::Float32,
                 })
             }
             #[cfg(not(feature = "cuda"))]
@@ -99,6 +106,7 @@ impl Device {
             kind: DeviceKind::Cpu,
             adapter: None,
             kernels: true,
+            products: Products::Float32,
         }
     }
 
@@ -113,6 +121,34 @@ impl Device {
         Self {
             kernels: false,
             ..self
+        }
+    }
+
+    /// The same device, training in this precision.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Precision`] where it has no such products: a GPU, Burn's own operations, or a CPU without
+    /// AVX512-BF16.
+    pub fn with_precision(self, precision: Precision) -> Result<Self, TrainError> {
+        let products = match precision {
+            Precision::Float32 => Products::Float32,
+            Precision::Bf16 => Products::Bf16,
+        };
+        let reason = match products {
+            Products::Float32 => None,
+            Products::Bf16 if !self.kernels => {
+                Some(format!("only kiln's kernels have it, and this is {self}"))
+            }
+            Products::Bf16 if !Products::bf16_is_available() => Some(format!(
+                "it takes a CPU with AVX512-BF16, and this one has {}",
+                kernel_instructions()
+            )),
+            Products::Bf16 => None,
+        };
+        match reason {
+            Some(reason) => Err(TrainError::Precision { precision, reason }),
+            None => Ok(Self { products, ..self }),
         }
     }
 
@@ -188,17 +224,21 @@ mod wgpu {
 
 /// The instruction set that kiln's kernels use on this CPU.
 pub fn kernel_instructions() -> &'static str {
-    match kiln_kernels::SimdLevel::detect() {
-        kiln_kernels::SimdLevel::Portable => "the target's baseline",
-        kiln_kernels::SimdLevel::Avx2 => "AVX2 and FMA",
-        kiln_kernels::SimdLevel::Avx512 => "AVX-512",
+    match SimdLevel::detect() {
+        SimdLevel::Portable => "the target's baseline",
+        SimdLevel::Avx2 => "AVX2 and FMA",
+        SimdLevel::Avx512 if Products::bf16_is_available() => "AVX-512 with BF16",
+        SimdLevel::Avx512 => "AVX-512",
     }
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.kind, self.kernels, &self.adapter) {
-            (DeviceKind::Cpu, true, _) => f.write_str("cpu (flex, kiln's kernels)"),
+            (DeviceKind::Cpu, true, _) => match self.products {
+                Products::Float32 => f.write_str("cpu (flex, kiln's kernels)"),
+                Products::Bf16 => f.write_str("cpu (flex, kiln's kernels, bf16 products)"),
+            },
             (DeviceKind::Cpu, false, _) => f.write_str("cpu (flex, stock kernels)"),
             (kind, _, None) => write!(f, "{kind} (Burn's own kernels)"),
             (kind, _, Some(adapter)) => write!(f, "{kind} ({adapter}, Burn's own kernels)"),
@@ -218,6 +258,26 @@ mod tests {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
         assert!("gpu".parse::<DeviceKind>().is_err());
+    }
+
+    #[test]
+    fn bfloat16_is_of_the_cpu_with_kilns_kernels() {
+        let error = Device::stock_cpu()
+            .with_precision(Precision::Bf16)
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "training in bf16 is not possible here: only kiln's kernels have it, and this is cpu (flex, stock kernels)"
+        );
+        assert_eq!(error.hint(), Some(crate::Hint::UseFloat32));
+        let device = Device::cpu().with_precision(Precision::Bf16);
+        assert_eq!(device.is_ok(), Products::bf16_is_available());
+        for device in [Device::cpu(), Device::stock_cpu()] {
+            assert_eq!(
+                device.clone().with_precision(Precision::Float32).unwrap(),
+                device
+            );
+        }
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use kiln_model::Precision;
+
 use crate::DeviceKind;
 
 /// Training that cannot begin or continue.
@@ -99,6 +101,14 @@ pub enum TrainError {
         /// What went wrong.
         reason: String,
     },
+    /// The device does not multiply in the recipe's precision.
+    #[error("training in {precision} is not possible here: {reason}")]
+    Precision {
+        /// The precision asked for.
+        precision: Precision,
+        /// What is missing.
+        reason: String,
+    },
     /// The device failed while it computed.
     #[error("the device failed: {0}")]
     Device(String),
@@ -130,6 +140,8 @@ pub enum Hint {
     BuildWithDevice(DeviceKind),
     /// Train on the CPU.
     UseCpu,
+    /// Train in float32.
+    UseFloat32,
     /// Resume from the last whole epoch.
     Resume,
 }
@@ -150,6 +162,7 @@ impl TrainError {
             }),
             Self::Kernels(_) => Some(Hint::ShrinkModel),
             Self::Optimizer(_) => Some(Hint::TrainAgain),
+            Self::Precision { .. } => Some(Hint::UseFloat32),
             Self::DeviceNotBuilt { device } => Some(Hint::BuildWithDevice(*device)),
             Self::DeviceUnusable { .. } => Some(Hint::UseCpu),
             Self::Device(_) => Some(Hint::Resume),

@@ -11,16 +11,19 @@
 //!   end, so that equal calls give equal bits;
 //! - the input gradient is a convolution of it with the reversed kernel ([`InputGradient`]), by the
 //!   plan and the kernel of the forward pass.
+//!
+//! With products of bfloat16 ([`Products`]) the last two make words of the buffer first.
 
 use crate::epilogue::Activation;
 use crate::micro::Kernels;
 use crate::parallel::{Scratch, Shared};
+use crate::products::{Products, narrow};
 use crate::simd_level::SimdLevel;
 
 use super::depthwise::{depthwise_backward, is_depthwise};
 use super::geometry::{ConvGeometry, Layout};
 use super::output_gradient::{Conv2dGradients, OutputGradient};
-use super::pack::{Panels, pack_transposed, transposed_panels};
+use super::pack::{Panels, Pass, pack, transposed_panels};
 use super::plan::{Plan, Share, Split, Weights};
 use super::shape::Conv2dShape;
 use super::weight_gradient::{LaidOut, WeightTiles};
@@ -48,26 +51,22 @@ pub fn conv2d_backward(
         return depthwise_backward(shape, input, weights, gradient, gradients);
     }
     let level = SimdLevel::current();
-    let kernels = Kernels::of(level);
-
     let Conv2dGradients {
         input: to_input,
         weights: to_weights,
         bias: to_bias,
     } = gradients;
-    let tiles = WeightTiles::new(shape, &kernels);
-    let panels = transposed_panels(shape, &kernels);
+    let tiles = WeightTiles::new(shape, level);
     let split = Split::new(
         input.len() + shape.output_len(),
         weights.len(),
         shape.batch,
-        tiles.count().min(panels.count()),
+        tiles.count().min(InputGradient::panels(shape, level)),
     );
-    let to_input =
-        to_input.map(|to| InputGradient::new(shape, &kernels, weights, panels, &split, to));
+    let to_input = to_input.map(|to| InputGradient::new(shape, level, weights, &split, to));
     let layout = to_input
         .as_ref()
-        .map_or(plain_layout(shape), |to| to.plan.layout);
+        .map_or(plain_layout(shape), InputGradient::layout);
 
     // Each share of the images has sums of its own; what divides the weights divides one share's
     // sums.
@@ -85,7 +84,8 @@ pub fn conv2d_backward(
     let group = to_input
         .as_ref()
         .map_or(1, |to| {
-            to.plan.group(&kernels, shape.batch.div_ceil(split.images))
+            to.plan
+                .group(&to.kernels, shape.batch.div_ceil(split.images))
         })
         .max(step);
     split.run(|task| {
@@ -94,7 +94,7 @@ pub fn conv2d_backward(
             all_weight_sums.map(|all| all.part(task.index * tiles.len(), tiles.len()));
         let mut image_sums = Scratch::any(shape.filters);
         // A panel more: the last pixel's vectors may reach beyond it.
-        let mut buffer = Scratch::any(group * layout.image + kernels.columns());
+        let mut buffer = Scratch::any(group * layout.image + tiles.beyond());
         for first in task.images.clone().step_by(group) {
             let count = group.min(task.images.end - first);
             for (image, buffer) in (first..first + count).zip(buffer.chunks_exact_mut(layout.image))
@@ -125,7 +125,7 @@ pub fn conv2d_backward(
             }
             if let Some(to) = &to_input {
                 // SAFETY: tasks write different images or panels.
-                unsafe { to.run(&kernels, &buffer, &task, (first, count)) }
+                unsafe { to.run(&buffer, &task, (first, count)) }
             }
         }
     });
@@ -164,7 +164,12 @@ fn images_at_a_time(floats: usize, [rows, columns]: [usize; 2]) -> usize {
 
 /// The input gradient: a convolution of the output's gradient with the kernel reversed, channels
 /// and filters exchanged.
+///
+/// Its panels and plan count filters in words.
 pub(super) struct InputGradient<'a> {
+    level: SimdLevel,
+    products: Products,
+    pub kernels: Kernels,
     pub plan: Plan,
     panels: Panels,
     packed: Scratch,
@@ -172,22 +177,41 @@ pub(super) struct InputGradient<'a> {
 }
 
 impl<'a> InputGradient<'a> {
+    fn products(shape: &Conv2dShape, level: SimdLevel) -> Products {
+        shape.products.at(level, shape.filters / shape.groups)
+    }
+
+    /// How many panels there are.
+    pub(super) fn panels(shape: &Conv2dShape, level: SimdLevel) -> usize {
+        let kernels = Kernels::of(level, Self::products(shape, level));
+        transposed_panels(shape, &kernels).count()
+    }
+
     pub(super) fn new(
         shape: &Conv2dShape,
-        kernels: &Kernels,
+        level: SimdLevel,
         weights: &[f32],
-        panels: Panels,
         split: &Split,
         to: &'a mut [f32],
     ) -> Self {
-        let mut packed = Scratch::any(panels.len());
-        pack_transposed(shape, &panels, weights, &mut packed);
+        let products = Self::products(shape, level);
+        let kernels = Kernels::of(level, products);
+        let (panels, packed) = pack(
+            shape,
+            Pass::InputGradient,
+            &kernels,
+            (level, products),
+            weights,
+        );
         let plan = Plan::new(
-            &ConvGeometry::transposed(shape),
-            kernels,
+            &ConvGeometry::transposed(&shape.in_words_of_filters(products)),
+            &kernels,
             shape.batch.div_ceil(split.images),
         );
         Self {
+            level,
+            products,
+            kernels,
             plan,
             panels,
             packed,
@@ -195,19 +219,24 @@ impl<'a> InputGradient<'a> {
         }
     }
 
-    /// Computes the task's part of `images` (first and count), whose gradient is in `buffer` in the
-    /// plan's layout.
+    /// Where the gradient is to lie, in floats.
+    pub(super) fn layout(&self) -> Layout {
+        self.plan.layout.in_floats(self.products)
+    }
+
+    /// Computes the task's part of `images` (first and count), whose gradient is in `buffer` in
+    /// [this layout](Self::layout).
     ///
     /// # Safety
     ///
     /// No other task may have the same images and part.
-    pub(super) unsafe fn run(
-        &self,
-        kernels: &Kernels,
-        buffer: &[f32],
-        task: &Share,
-        images: (usize, usize),
-    ) {
+    pub(super) unsafe fn run(&self, buffer: &[f32], task: &Share, images: (usize, usize)) {
+        let words = (self.products == Products::Bf16).then(|| {
+            let mut words = Scratch::any(images.1 * self.plan.layout.image);
+            narrow(self.level, &buffer[..2 * words.len()], &mut words);
+            words
+        });
+        let buffer = words.as_deref().unwrap_or(buffer);
         let range = task.part_of(self.panels.count());
         let weights = Weights {
             panels: &self.panels,
@@ -219,7 +248,7 @@ impl<'a> InputGradient<'a> {
         // SAFETY: as the caller promises.
         unsafe {
             self.plan
-                .run(kernels, buffer, &weights, range, self.to, images);
+                .run(&self.kernels, buffer, &weights, range, self.to, images);
         }
     }
 }

@@ -3,18 +3,20 @@
 //! With channels last, the window of an output pixel is a few contiguous stretches of the input, one
 //! for each kernel row, and the window of the next pixel is the same shifted by the stride. So the
 //! left operand of the product is the input itself, read where it lies ([`Plan`]); the right one is
-//! the packed weights ([`pack`](super::pack)). Only where padding must be in the input as zeros, a
-//! group of images small enough for the L2 cache is copied first. Bias, residual and activation
-//! are applied to a tile while it is in registers.
+//! the packed weights ([`pack`](super::pack)). Only where padding must be in the input as zeros, or
+//! numbers are rounded to be multiplied ([`Products`]), a group of images small enough for the L2
+//! cache is copied first. Bias, residual and activation are applied to a tile while it is in
+//! registers.
 
 use crate::epilogue::{Activation, Epilogue};
 use crate::micro::Kernels;
 use crate::parallel::{Scratch, Shared};
+use crate::products::Products;
 use crate::simd_level::SimdLevel;
 
 use super::depthwise::{PreparedDepthwise, is_depthwise};
 use super::geometry::ConvGeometry;
-use super::pack::{Panels, forward_panels, pack_forward};
+use super::pack::{Panels, Pass, pack};
 use super::plan::{Plan, Split, Weights};
 use super::shape::Conv2dShape;
 
@@ -58,8 +60,10 @@ enum Way {
     Depthwise(Box<PreparedDepthwise>),
 }
 
-/// As a product of matrices.
+/// As a product of matrices. Its geometry, panels and plan count channels in words.
 struct Product {
+    level: SimdLevel,
+    products: Products,
     kernels: Kernels,
     geometry: ConvGeometry,
     panels: Panels,
@@ -128,13 +132,15 @@ impl PreparedConv2d {
 
 impl Product {
     fn new(shape: &Conv2dShape, weights: &[f32], bias: Option<&[f32]>) -> Self {
-        let kernels = Kernels::of(SimdLevel::current());
-        let panels = forward_panels(shape, &kernels);
-        let mut packed = Scratch::any(panels.len());
-        pack_forward(shape, &panels, weights, &mut packed);
-        let geometry = ConvGeometry::forward(shape);
+        let level = SimdLevel::current();
+        let products = shape.products.at(level, shape.channels / shape.groups);
+        let kernels = Kernels::of(level, products);
+        let (panels, packed) = pack(shape, Pass::Forward, &kernels, (level, products), weights);
+        let geometry = ConvGeometry::forward(&shape.in_words(products));
         let images = Self::split(shape, &panels).images;
         Self {
+            level,
+            products,
             plan: Plan::new(&geometry, &kernels, shape.batch.div_ceil(images)),
             kernels,
             geometry,
@@ -162,6 +168,8 @@ impl Product {
         output: &mut [f32],
     ) {
         let Self {
+            level,
+            products,
             kernels,
             geometry,
             panels,
@@ -169,6 +177,7 @@ impl Product {
             bias,
             plan,
         } = self;
+        let buffered = plan.buffered || *products == Products::Bf16;
         let weights = Weights {
             panels,
             packed,
@@ -182,7 +191,7 @@ impl Product {
             let images = &task.images;
             let range = task.part_of(panels.count());
             let group = plan.group(kernels, images.len());
-            let mut buffer = Scratch::any(if plan.buffered {
+            let mut buffer = Scratch::any(if buffered {
                 group * plan.layout.image
             } else {
                 0
@@ -190,8 +199,8 @@ impl Product {
             for first in images.clone().step_by(group) {
                 let count = group.min(images.end - first);
                 let source = &input[first * image_in..(first + count) * image_in];
-                let source = if plan.buffered {
-                    geometry.pad(source, plan.layout, &mut buffer);
+                let source = if buffered {
+                    geometry.pad(*level, *products, source, plan.layout, &mut buffer);
                     &buffer
                 } else {
                     source

@@ -11,6 +11,9 @@
 //! distance, and the multiplying kernel reads them without a list for each. A transposed convolution
 //! slides only with stride 1.
 
+use crate::products::{Products, narrow};
+use crate::simd_level::SimdLevel;
+
 use super::shape::Conv2dShape;
 
 /// One axis of a convolution or of its transpose.
@@ -200,19 +203,41 @@ impl ConvGeometry {
         )
     }
 
-    /// Copies plain images into `buffer` in `layout`.
-    pub(crate) fn pad(&self, images: &[f32], layout: Layout, buffer: &mut [f32]) {
+    /// Copies plain images into `buffer` in `layout`; both that and this geometry count in words of `products`.
+    pub(crate) fn pad(
+        &self,
+        level: SimdLevel,
+        products: Products,
+        images: &[f32],
+        layout: Layout,
+        buffer: &mut [f32],
+    ) {
         let [height, width, channels] = self.source;
-        let images = images.chunks_exact(height * width * channels);
+        let floats = width * channels * products.in_word();
+        let images = images.chunks_exact(height * floats);
         for (image, buffer) in images.zip(buffer.chunks_exact_mut(layout.image)) {
             layout.rows(buffer, height, width * channels, |y, row| {
-                row.copy_from_slice(&image[y * width * channels..][..width * channels]);
+                let from = &image[y * floats..][..floats];
+                match products {
+                    Products::Float32 => row.copy_from_slice(from),
+                    Products::Bf16 => narrow(level, from, row),
+                }
             });
         }
     }
 }
 
 impl Layout {
+    /// This layout of words as one of floats.
+    pub(crate) fn in_floats(&self, products: Products) -> Self {
+        let floats = products.in_word();
+        Self {
+            image: self.image * floats,
+            row: self.row * floats,
+            before: self.before * floats,
+        }
+    }
+
     /// Calls `fill(y, row)` for each of an image's rows of `length` floats, and writes zeros around
     /// it.
     pub(crate) fn rows(

@@ -23,6 +23,8 @@
 
 use crate::micro::Kernels;
 use crate::parallel::{self, Scratch, Shared};
+use crate::products::{Products, pair};
+use crate::simd_level::SimdLevel;
 
 use super::shape::Conv2dShape;
 
@@ -130,13 +132,8 @@ pub(crate) fn transposed_panels(shape: &Conv2dShape, kernels: &Kernels) -> Panel
     Panels::new(kernels, shape.taps() * filters, channels, shape.groups)
 }
 
-/// Packs `weights` for [`forward_panels`].
-pub(crate) fn pack_forward(
-    shape: &Conv2dShape,
-    panels: &Panels,
-    weights: &[f32],
-    packed: &mut [f32],
-) {
+/// Packs `weights` for [`forward_panels`], one float in a word.
+fn pack_forward(shape: &Conv2dShape, panels: &Panels, weights: &[f32], packed: &mut [f32]) {
     let (channels, taps) = (shape.channels / shape.groups, shape.taps());
     let block = Staging::channels(taps);
     panels.fill(packed, |panel, packed| {
@@ -160,13 +157,8 @@ pub(crate) fn pack_forward(
     });
 }
 
-/// Packs `weights` for [`transposed_panels`].
-pub(crate) fn pack_transposed(
-    shape: &Conv2dShape,
-    panels: &Panels,
-    weights: &[f32],
-    packed: &mut [f32],
-) {
+/// Packs `weights` for [`transposed_panels`], one float in a word.
+fn pack_transposed(shape: &Conv2dShape, panels: &Panels, weights: &[f32], packed: &mut [f32]) {
     let (filters, channels, taps) = (shape.filters / shape.groups, panels.columns, shape.taps());
     panels.fill(packed, |panel, packed| {
         for filter in 0..filters {
@@ -181,6 +173,52 @@ pub(crate) fn pack_transposed(
             }
         }
     });
+}
+
+/// Which product weights are packed for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pass {
+    /// By [`forward_panels`].
+    Forward,
+    /// By [`transposed_panels`].
+    InputGradient,
+}
+
+/// Packs `weights` in words of `products`. Returns them with their panels.
+pub(crate) fn pack(
+    shape: &Conv2dShape,
+    pass: Pass,
+    kernels: &Kernels,
+    (level, products): (SimdLevel, Products),
+    weights: &[f32],
+) -> (Panels, Scratch) {
+    let panels = match pass {
+        Pass::Forward => forward_panels(shape, kernels),
+        Pass::InputGradient => transposed_panels(shape, kernels),
+    };
+    let mut floats = Scratch::any(panels.len());
+    match pass {
+        Pass::Forward => pack_forward(shape, &panels, weights, &mut floats),
+        Pass::InputGradient => pack_transposed(shape, &panels, weights, &mut floats),
+    }
+    match products {
+        Products::Float32 => (panels, floats),
+        Products::Bf16 => {
+            let words = Panels {
+                rows: panels.rows / 2,
+                ..panels
+            };
+            let mut packed = Scratch::any(words.len());
+            words.fill(&mut packed, |panel, packed| {
+                let floats = floats[2 * panel.start..].chunks_exact(2 * panel.padded);
+                for (to, rows) in packed.chunks_exact_mut(panel.padded).zip(floats) {
+                    let (low, high) = rows.split_at(panel.padded);
+                    pair(level, low, high, to);
+                }
+            });
+            (words, packed)
+        }
+    }
 }
 
 /// A small matrix through which weights are transposed.

@@ -8,9 +8,10 @@
 use std::ops::Deref;
 
 use crate::error::{ShapeError, elements};
+use crate::products::Products;
 
 /// The sizes of a two-dimensional convolution (cross-correlation, as ONNX and PyTorch define
-/// `Conv`).
+/// `Conv`), and how it multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv2d {
     /// Images.
@@ -33,6 +34,8 @@ pub struct Conv2d {
     pub dilation: [usize; 2],
     /// Groups of channels that do not see one another; 1 is an ordinary convolution.
     pub groups: usize,
+    /// How its products are computed, forward and of its gradients.
+    pub products: Products,
 }
 
 /// A [`Conv2d`] whose sizes fit together: the only kind that the kernels take.
@@ -45,7 +48,7 @@ pub struct Conv2dShape {
 const OPERATION: &str = "conv2d";
 
 impl Conv2d {
-    /// A convolution with stride 1, no padding, no dilation and one group.
+    /// A convolution with stride 1, no padding, no dilation, one group and products of float32.
     pub fn new(input: [usize; 4], filters: usize, kernel: [usize; 2]) -> Self {
         let [batch, height, width, channels] = input;
         let (stride, padding, dilation, groups) = ([1; 2], [0; 4], [1; 2], 1);
@@ -60,6 +63,7 @@ impl Conv2d {
             padding,
             dilation,
             groups,
+            products: Products::Float32,
         }
     }
 
@@ -188,6 +192,20 @@ impl Conv2dShape {
     /// Multiply-adds of the forward pass, those with padding included.
     pub fn multiply_adds(&self) -> usize {
         self.output_len() * (self.channels / self.groups) * self.taps()
+    }
+
+    /// The sizes as the forward pass has them, channels counted in words of `products`, which divide them.
+    pub(crate) fn in_words(&self, products: Products) -> Self {
+        let mut words = *self;
+        words.sizes.channels /= products.in_word();
+        words
+    }
+
+    /// The sizes as the input gradient has them, filters counted in words of `products`, which divide them.
+    pub(crate) fn in_words_of_filters(&self, products: Products) -> Self {
+        let mut words = *self;
+        words.sizes.filters /= products.in_word();
+        words
     }
 
     /// Positions in the kernel.

@@ -9,6 +9,10 @@
 //! walk. Without padding across, dilation and groups, a whole kernel row is contiguous, and tiles may
 //! cross its columns.
 //!
+//! With products of bfloat16 ([`Products`]), a step takes two neighboring pixels of a row, and both
+//! operands are copied: an element becomes a word of it and of the same channel or filter at the next
+//! output pixel. A convolution of single pixels has no rows: all pixels of all images are one.
+//!
 //! A pass over many pixels per tile makes the sums long and the stores few; few images at a time
 //! keep both operands in cache for all tiles.
 
@@ -16,6 +20,8 @@ use std::ops::Range;
 
 use crate::micro::{Kernels, Outer, Walk};
 use crate::parallel::{self, Scratch, Shared};
+use crate::products::{Products, pair};
+use crate::simd_level::SimdLevel;
 
 use super::geometry::{Layout, axis_sizes};
 use super::pack::{Panel, Panels, Staging, forward_panels};
@@ -38,6 +44,8 @@ struct WeightTile {
 
 /// The tiles of all rows, in order.
 pub(crate) struct WeightTiles {
+    level: SimdLevel,
+    products: Products,
     kernels: Kernels,
     tiles: Vec<WeightTile>,
     /// The gradient's rows and columns: those of the forward pass's packed weights.
@@ -46,10 +54,16 @@ pub(crate) struct WeightTiles {
     input: [usize; 3],
     /// Rows and columns of the output.
     output: [usize; 2],
+    /// Rows of the input, columns, channels, and input columns from an output column to the next.
+    pixels: [usize; 4],
+    /// Whether each output pixel reads the input pixel in its place, and no other.
+    pointwise: bool,
 }
 
 impl WeightTiles {
-    pub(crate) fn new(shape: &Conv2dShape, kernels: &Kernels) -> Self {
+    pub(crate) fn new(shape: &Conv2dShape, level: SimdLevel) -> Self {
+        let products = shape.products.at(level, 2);
+        let kernels = &Kernels::of(level, products);
         let [height, width] = [0, 1].map(|axis| axis_sizes(shape, axis));
         let channels = shape.channels / shape.groups;
         let [kernel_rows, kernel_columns] = shape.kernel;
@@ -94,16 +108,28 @@ impl WeightTiles {
             shape.stride[1] * shape.channels,
         ];
         Self {
+            level,
+            products,
             kernels: *kernels,
             tiles,
             panels: forward_panels(shape, kernels),
             input,
             output: shape.output(),
+            pixels: [shape.height, shape.width, shape.channels, shape.stride[1]],
+            pointwise: shape.kernel == [1, 1]
+                && shape.stride == [1, 1]
+                && shape.output() == [shape.height, shape.width]
+                && shape.padding == [0; 4],
         }
     }
 
     pub(crate) fn count(&self) -> usize {
         self.tiles.len()
+    }
+
+    /// Floats that must be readable after the last of a gradient.
+    pub(crate) fn beyond(&self) -> usize {
+        self.panels.full
     }
 
     /// Floats of the sums of all tiles, in the order of the forward pass's packed weights.
@@ -136,11 +162,26 @@ impl WeightTiles {
             "gradient"
         );
         assert!(sums.len() >= panels.len(), "weight gradient");
+        let words = (self.products == Products::Bf16).then(|| self.words(input, gradient, images));
+        let (input, gradient) = match &words {
+            Some((input, values, layout)) => {
+                let (values, layout) = (&values[..], *layout);
+                (&input[..], LaidOut { values, layout })
+            }
+            None => (input, gradient),
+        };
+        let step = self.products.in_word();
         for index in 0..panels.per_group {
             let mut packed = None;
             for tile in &self.tiles[range.clone()] {
                 let panel = panels.panel(tile.group * panels.per_group + index);
                 let columns = self.columns(gradient, images, panel, &mut packed);
+                let flat = self.pointwise && words.is_some();
+                let width = if flat {
+                    images * tile.y.1 * tile.x.1
+                } else {
+                    tile.x.1
+                };
                 // SAFETY: the slices are as long as asserted; the caller promises that nobody else
                 // writes there.
                 unsafe {
@@ -150,19 +191,19 @@ impl WeightTiles {
                             .start
                             .add(tile.y.0 * columns.row + tile.x.0 * columns.pixel),
                         images: Walk {
-                            count: images,
+                            count: if flat { 1 } else { images },
                             a: image,
                             b: columns.image,
                         },
                         height: Walk {
-                            count: tile.y.1,
+                            count: if flat { 1 } else { tile.y.1 },
                             a: row,
                             b: columns.row,
                         },
                         width: Walk {
-                            count: tile.x.1,
-                            a: column,
-                            b: columns.pixel,
+                            count: width.div_ceil(step),
+                            a: column * step,
+                            b: columns.pixel * step,
                         },
                         c: sums.pointer(panel.start + tile.row * panel.padded),
                         c_stride: panel.padded,
@@ -172,6 +213,51 @@ impl WeightTiles {
                 }
             }
         }
+    }
+
+    /// Makes words of `images` images and their gradient, in plain layouts: each element with that of the next output
+    /// pixel of the row, the last ones with zero. A full panel more of the gradient can be read.
+    fn words(&self, input: &[f32], gradient: LaidOut, images: usize) -> (Scratch, Scratch, Layout) {
+        let [height, width, channels, stride] = self.pixels;
+        let [rows, columns] = self.output;
+        let filters = self.panels.columns * self.panels.groups;
+        let row = columns * filters;
+        let layout = Layout {
+            image: rows * row,
+            row,
+            before: 0,
+        };
+        // Words of all pixels, made of rows of this many; where images have no rows, they follow one another.
+        let (input_row, gradient_row) = if self.pointwise {
+            (images * height * width, images * rows * columns)
+        } else {
+            (width, columns)
+        };
+        let mut of_input = Scratch::any(images * height * width * channels);
+        let next = (stride * channels).min(input_row * channels);
+        let from = input.chunks_exact(input_row * channels);
+        for (to, from) in of_input.chunks_exact_mut(input_row * channels).zip(from) {
+            pair(self.level, from, &from[next..], to);
+        }
+        let mut plain = Scratch::any(images * layout.image);
+        let LaidOut {
+            values,
+            layout: laid,
+        } = gradient;
+        let mut to = plain.chunks_exact_mut(row);
+        for image in values.chunks(laid.image).take(images) {
+            for (from, to) in image.chunks(laid.row).zip(to.by_ref().take(rows)) {
+                to.copy_from_slice(&from[laid.before..][..row]);
+            }
+        }
+        let mut of_gradient = Scratch::any(images * layout.image + self.panels.full);
+        let (words, beyond) = of_gradient.split_at_mut(images * layout.image);
+        beyond.fill(0.0);
+        let from = plain.chunks_exact(gradient_row * filters);
+        for (to, from) in words.chunks_exact_mut(gradient_row * filters).zip(from) {
+            pair(self.level, from, &from[filters..], to);
+        }
+        (of_input, of_gradient, layout)
     }
 
     /// Where a panel's columns of the gradient lie: in a copy in one piece, unless they already are

@@ -120,15 +120,17 @@ pub enum DatasetName {
     Mnist,
     /// Ten kinds of clothes, in number and size as MNIST.
     FashionMnist,
+    /// Ten kinds of animals and vehicles, 32x32 in colors, 50,000 for training and 10,000 for testing.
+    Cifar10,
 }
 
-kiln_util::str_enum!(DatasetName: Serialize { Mnist = "mnist", FashionMnist = "fashion-mnist" });
+kiln_util::str_enum!(DatasetName: Serialize { Mnist = "mnist", FashionMnist = "fashion-mnist", Cifar10 = "cifar-10" });
 
 impl DatasetName {
     /// Number of classes.
     pub const fn classes(self) -> usize {
         match self {
-            Self::Mnist | Self::FashionMnist => 10,
+            Self::Mnist | Self::FashionMnist | Self::Cifar10 => 10,
         }
     }
 }

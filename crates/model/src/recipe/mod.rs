@@ -36,7 +36,7 @@ pub use optimization::{
     Schedule, ScheduleKind,
 };
 pub use sweep::{Combination, Halving, Reference, Setting, Sweep};
-pub use training::{Phase, Training};
+pub use training::{Phase, Precision, Training};
 
 /// A recipe with every value filled in, whose layers fit together, with the models that they make.
 ///

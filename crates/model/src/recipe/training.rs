@@ -16,6 +16,7 @@ pub(super) const KEYS: &[&str] = &[
     "batch_size",
     "gradient_accumulation_steps",
     "ema_decay",
+    "precision",
     "seed",
     "init",
     "optimizer",
@@ -82,6 +83,8 @@ pub struct Training {
     /// `(1 + n) / (10 + n)`, as TensorFlow's `ExponentialMovingAverage` has it, so that the average forgets where
     /// it began.
     pub ema_decay: Option<f64>,
+    /// What is multiplied with what in a training step.
+    pub precision: Precision,
     /// Seed of initial weights, split, order and dropout.
     pub seed: u64,
     /// Run directory, or file of safetensors, whose weights the training begins with, by their names; those that are
@@ -103,6 +106,29 @@ pub struct Training {
     pub pos_weight: Option<ClassWeight>,
     /// One after the other, at least one; each continues with the best weights of the one before.
     pub phases: Vec<Phase>,
+}
+
+/// What convolutions and dense layers multiply in a training step. Weights, activations, gradients, sums and the
+/// optimizer's state are of float32 in any case, and so is all of validation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// Numbers of float32.
+    #[default]
+    Float32,
+    /// Numbers rounded to bfloat16, which has float32's range and 8 significant bits.
+    Bf16,
+}
+
+kiln_util::str_enum!(Precision: Serialize { Float32 = "float32", Bf16 = "bf16" });
+
+impl Precision {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// `[[training.phases]]`: epochs with the same layers frozen. A recipe without phases has one, of
@@ -161,6 +187,8 @@ struct Written<'a> {
     gradient_accumulation_steps: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ema_decay: Option<f64>,
+    #[serde(skip_serializing_if = "Precision::is_default")]
+    precision: Precision,
     seed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     init: Option<&'a str>,
@@ -192,6 +220,7 @@ impl Serialize for Training {
             gradient_accumulation_steps: Some(self.gradient_accumulation_steps)
                 .filter(|&batches| batches > 1),
             ema_decay: self.ema_decay,
+            precision: self.precision,
             seed: self.seed,
             init: self.init.as_deref(),
             freeze: self.freeze.as_ref(),
@@ -249,7 +278,7 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Training, RecipeError> {
         .iter()
         .any(|phase| matches!(phase.optimizer.kind, OptimizerKind::Lbfgs(_)))
     {
-        for key in ["gradient_accumulation_steps", "ema_decay"] {
+        for key in ["gradient_accumulation_steps", "ema_decay", "precision"] {
             if let Some(field) = section.get(key) {
                 return Err(field.error(format!(
                     "`{key}` is of steps with batches, and L-BFGS takes all images at once: leave it out"
@@ -269,6 +298,7 @@ pub(super) fn parse(root: &Section<'_>) -> Result<Training, RecipeError> {
             .get("ema_decay")
             .map(|field| field.number(Bound::Fraction))
             .transpose()?,
+        precision: section.choice_or("precision", Precision::default(), &Precision::WORDS)?,
         seed: section.integer_or("seed", 0, 0..=i64::MAX)?,
         init: section
             .get("init")

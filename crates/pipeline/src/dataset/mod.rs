@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use kiln_assets::Asset;
 use kiln_data::{
-    Dataset, RecordFiles, Split, Subset, View, fashion_mnist, list_checksum, mnist, subset_role,
+    Dataset, RecordFiles, Split, Subset, View, cifar_10, fashion_mnist, list_checksum, mnist,
+    subset_role,
 };
 use kiln_model::{
     Channels, Classes, Data, DataSource, DatasetName, Preprocessing, Recipe, Validation,
@@ -167,6 +168,7 @@ pub fn load(name: DatasetName, subset: Subset, context: &Context<'_>) -> Result<
     let dataset = match name {
         DatasetName::Mnist => mnist(&fetched.folder, subset)?,
         DatasetName::FashionMnist => fashion_mnist(&fetched.folder, subset)?,
+        DatasetName::Cifar10 => cifar_10(&fetched.folder, subset)?,
     };
     Ok(Arc::new(dataset))
 }
@@ -175,6 +177,7 @@ fn asset(name: DatasetName) -> Asset {
     match name {
         DatasetName::Mnist => Asset::mnist(),
         DatasetName::FashionMnist => Asset::fashion_mnist(),
+        DatasetName::Cifar10 => Asset::cifar_10(),
     }
 }
 

@@ -120,10 +120,11 @@ pub(crate) fn train_until(
     pause_after: Option<usize>,
     context: &Context<'_>,
 ) -> Result<TrainOutcome> {
+    let device = &device_of(&recipe, &request.device)?;
     let backbone = backbone(&recipe, context)?;
     let splits = dataset::splits(&recipe, context)?;
     let start = Start::first(&recipe, backbone.as_ref(), context)?;
-    let environment = environment(&recipe, &request.device, context)?;
+    let environment = environment(&recipe, device, context)?;
     let (run, lock) = RunDir::create(&request.runs, &recipe)?;
     if let Some(initial) = &start.initial {
         run.write_initial(initial)?;
@@ -133,7 +134,7 @@ pub(crate) fn train_until(
         recipe: &recipe,
         splits: &splits,
         run: Some(&run),
-        device: &request.device,
+        device,
         tensorboard: request.tensorboard,
         backbone: backbone.as_ref(),
         pause_after,
@@ -180,8 +181,8 @@ fn resume_locked(
     pause_after: Option<usize>,
     context: &Context<'_>,
 ) -> Result<TrainOutcome> {
-    let device = &request.device;
     let recipe = run.recipe(kiln_trainer::bases())?;
+    let device = &device_of(&recipe, &request.device)?;
     let backbone = backbone(&recipe, context)?;
     let splits = dataset::splits(&recipe, context)?;
     let now = environment(&recipe, device, context)?;
@@ -223,6 +224,11 @@ fn resume_locked(
         train_images: splits.train.len(),
         lock,
     })
+}
+
+/// The device as the recipe trains on it.
+fn device_of(recipe: &Recipe, device: &Device) -> Result<Device> {
+    Ok(device.clone().with_precision(recipe.training.precision)?)
 }
 
 /// Checks that a backbone that is read from its file can be trained with.
@@ -327,7 +333,7 @@ pub(crate) fn environment(
     Ok(Environment {
         kiln: kiln_util::VERSION.into(),
         platform: kiln_util::platform(),
-        device: device.to_string(),
+        device: device_of(recipe, device)?.to_string(),
         threads: rayon::current_num_threads(),
         seed: recipe.training.seed,
         data: dataset::checksums(&recipe.data.dataset, context)?,

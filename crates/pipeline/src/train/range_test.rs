@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::phases::Training;
 use super::start::Start;
-use super::{backbone, dataset};
+use super::{backbone, dataset, device_of};
 use crate::context::Context;
 use crate::error::Result;
 use crate::error::training::RangeTestError;
@@ -129,6 +129,7 @@ fn test(
 ) -> Result<Option<RangeTested>> {
     let at = request.phase - 1;
     let model = recipe.model_in(at);
+    let device = &device_of(recipe, &request.device)?;
     let backbone = backbone(recipe, context)?;
     let splits = dataset::splits(recipe, context)?;
     let start = Start::first(recipe, backbone.as_ref(), context)?;
@@ -139,7 +140,7 @@ fn test(
         run: None,
         tensorboard: false,
         pause_after: None,
-        device: &request.device,
+        device,
         backbone: backbone.as_ref(),
         context,
     };
@@ -149,7 +150,7 @@ fn test(
         begins_with_run: start.initial.is_some(),
         parameters: model.counts(),
         range: &request.range,
-        device: &request.device,
+        device,
     }));
     let mut weights = start.weights.clone();
     let Some(common) = training.prepare(&start, &mut weights)? else {
@@ -174,7 +175,7 @@ fn test(
             pause_after: None,
             train: train.augmented(recipe.augmentation),
             validation,
-            device: &request.device,
+            device,
             cancel: &context.cancel,
         },
         &request.range,

@@ -57,7 +57,7 @@ impl Network {
             Ok::<_, TrainError>(if layer.frozen { block.freeze() } else { block })
         };
         let plan = if device.kernels {
-            Plan::fused(layers)
+            Plan::fused(layers).with_products(device.products)
         } else {
             Plan::general(layers)
         };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use burn::module::Param;
 use burn::nn::BatchNorm;
 use burn::tensor::{Tensor, TensorData};
-use kiln_kernels::{Activation as Fused, Conv2d, Dropout, NormPool, Pool2d};
+use kiln_kernels::{Activation as Fused, Conv2d, Dropout, NormPool, Pool2d, Products};
 use kiln_model::{Activation, Layer, LayerKind, MaxPool, SegmentLayer, Shape};
 
 use super::block::Block;
@@ -65,6 +65,8 @@ pub(super) struct Sequence {
     pub norm_activation: Fused,
     /// The layer that drops.
     pub dropout: Option<usize>,
+    /// How the convolution multiplies in training.
+    pub products: Products,
 }
 
 impl Plan {
@@ -91,6 +93,18 @@ impl Plan {
             steps,
             names: names(layers),
         }
+    }
+
+    /// The plan with such products of convolutions and dense layers in training, where kiln's kernels run them.
+    pub(super) fn with_products(mut self, products: Products) -> Self {
+        for step in &mut self.steps {
+            match step {
+                Step::General(_) => {}
+                Step::Fused(sequence) => sequence.products = products,
+                Step::Program(routine) => Arc::make_mut(&mut routine.program).products = products,
+            }
+        }
+        self
     }
 }
 
@@ -219,6 +233,7 @@ impl Sequence {
             norm: norm.map(|(at, ())| at),
             norm_activation,
             dropout: dropout.map(|(at, ())| at),
+            products: Products::default(),
         })
     }
 }
@@ -386,10 +401,20 @@ fn forward<const D: usize>(
             dropout,
         })
     };
+    let products = if training {
+        sequence.products
+    } else {
+        Products::Float32
+    };
+    let sizes = |conv| Conv2d {
+        batch,
+        products,
+        ..conv
+    };
     let operation = Operation {
         conv: sequence
             .conv
-            .map(|conv| kiln_kernels::Conv2d { batch, ..conv }.checked())
+            .map(|conv| sizes(conv).checked())
             .transpose()?,
         activation: sequence.activation,
         epilogue: sequence.epilogue.map(epilogue).transpose()?,

@@ -3,7 +3,8 @@
 
 use burn::module::{ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use kiln_model::{Model, Recipe};
+use kiln_kernels::Products;
+use kiln_model::{Model, Precision, Recipe};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -200,6 +201,44 @@ fn body() -> impl Strategy<Value = String> {
         1 => Just("{ type = \"dropout\", rate = 0 },".to_string()),
     ];
     proptest::collection::vec(other, 0..6).prop_map(|layers| layers.concat())
+}
+
+/// Rounding of what is multiplied shows in all gradients, as one part in some hundred, and not in evaluation.
+#[test]
+fn products_of_bfloat16_are_of_training_alone() {
+    if !Products::bf16_is_available() {
+        eprintln!("skipped: this CPU does not multiply bfloat16 numbers");
+        return;
+    }
+    let layers = "{ type = \"conv2d\", filters = 16 }, { type = \"batch_norm\" }, { type = \"relu\" }, \
+        { type = \"conv2d\", filters = 32 }, { type = \"global_avg_pool\" }, { type = \"dense\", units = 10 }";
+    let model = model(layers, &[]).expect("a valid recipe");
+    let weights = initial_weights(&model, 3);
+    let pixels: Vec<f32> = (0..8 * model.preprocessing().len())
+        .map(|i| (i as u64 * 7919 % 1009) as f32 / 504.0 - 1.0)
+        .collect();
+    let exact = Device::cpu();
+    let rounded = exact.clone().with_precision(Precision::Bf16).unwrap();
+    let expected = step(&model, &weights, &exact, &pixels);
+    let found = step(&model, &weights, &rounded, &pixels);
+    for ((name, expected), (_, found)) in expected.iter().zip(&found) {
+        let size = largest(expected, &vec![0.0; expected.len()]);
+        let difference = largest(found, expected);
+        assert!(difference <= 0.05 * size, "{name}: {difference} of {size}");
+    }
+    let differ = |name: &str| {
+        let mut pairs = expected.iter().zip(&found);
+        pairs.any(|((found_name, a), (_, b))| found_name.starts_with(name) && a != b)
+    };
+    assert!(differ("gradient"), "no gradient was rounded");
+
+    let evaluate = |device: &Device| {
+        let network = Network::new(model.layers(), &weights, device).unwrap();
+        let input = network.input(pixels.clone(), &device.burn);
+        let output = network.forward(input, DropoutKey::default()).unwrap();
+        output.into_values().unwrap()
+    };
+    assert_eq!(evaluate(&exact), evaluate(&rounded));
 }
 
 proptest! {

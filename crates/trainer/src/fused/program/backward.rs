@@ -220,11 +220,7 @@ impl Walk<'_> {
 
     fn convolution(&mut self, at: usize, conv: &Conv, gradient: &OutputGradient) {
         let tape = self.tape;
-        let shape = kiln_kernels::Conv2d {
-            batch: tape.batch,
-            ..conv.sizes
-        };
-        let shape = shape.checked().expect("checked before it ran");
+        let shape = tape.shape(conv);
         let of_parameter = |at: usize, len: usize| self.trained[at].then(|| vec![0.0; len]);
         let mut to_input = self.wanted[conv.of].then(|| self.buffer(conv.of));
         let mut to_weight = of_parameter(conv.weight, shape.weights_len());

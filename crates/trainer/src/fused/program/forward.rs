@@ -5,9 +5,9 @@ use std::sync::Arc;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
 use kiln_kernels::{
-    Activation, Dropout, Epilogue, Norm as KernelNorm, NormPoolState, NormPoolSteps, Statistics,
-    add, average_pool_forward, channel_gate_forward, conv2d_forward, dropout, elementwise_forward,
-    global_average_pool_forward, norm_pool_forward,
+    Activation, Conv2d, Conv2dShape, Dropout, Epilogue, Norm as KernelNorm, NormPoolState,
+    NormPoolSteps, Products, Statistics, add, average_pool_forward, channel_gate_forward,
+    conv2d_forward, dropout, elementwise_forward, global_average_pool_forward, norm_pool_forward,
 };
 
 use super::super::key::DropoutKey;
@@ -79,6 +79,20 @@ impl Tape {
 
     pub fn parameter(&self, at: usize) -> &[f32] {
         slice(&self.parameters[at])
+    }
+
+    /// A convolution's sizes with this batch.
+    pub fn shape(&self, conv: &Conv) -> Conv2dShape {
+        let products = match self.training {
+            Some(_) => self.program.products,
+            None => Products::Float32,
+        };
+        let sizes = Conv2d {
+            batch: self.batch,
+            products,
+            ..conv.sizes
+        };
+        sizes.checked().expect("checked before it runs")
     }
 
     /// A convolution's weights in the kernels' order.
@@ -189,11 +203,7 @@ fn compute(
     tape.turned.push(turned);
     match step {
         Step::Conv(conv) => {
-            let shape = kiln_kernels::Conv2d {
-                batch,
-                ..conv.sizes
-            };
-            let shape = shape.checked().expect("checked before it runs");
+            let shape = tape.shape(conv);
             let epilogue = Epilogue {
                 bias: conv.bias.map(|at| tape.parameter(at)),
                 residual: conv.residual.map(|at| tape.value(at)),

@@ -13,7 +13,9 @@ mod forward;
 mod pool;
 mod tensors;
 
-use kiln_kernels::{Activation, Conv2d, Divisor, Dropout, Elementwise, NormPool, ShapeError};
+use kiln_kernels::{
+    Activation, Conv2d, Divisor, Dropout, Elementwise, NormPool, Products, ShapeError,
+};
 
 pub use forward::{Moments, Tape, run};
 pub use pool::Pool;
@@ -30,6 +32,8 @@ pub struct Program {
     pub vectors: bool,
     /// The number of parameters that the steps refer to.
     pub parameters: usize,
+    /// How convolutions and dense layers multiply in training; else it is by float32.
+    pub products: Products,
 }
 
 /// One call of the kernels. Values and parameters are indices; sizes have a batch of 1.

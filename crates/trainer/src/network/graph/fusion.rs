@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use kiln_kernels::{Activation, Conv2d, Divisor, Elementwise, NormPool, Pool2d};
+use kiln_kernels::{Activation, Conv2d, Divisor, Elementwise, NormPool, Pool2d, Products};
 use kiln_model::graph::{
     Binary, Conv, Gemm, Input, Node, Op, Pool, Reduction, Segment, Unary, Window,
 };
@@ -57,6 +57,7 @@ pub fn plan(layers: &[Part<'_>], sample: &[usize]) -> Option<Program> {
             sizes: vec![pixels(sample)?],
             vectors: false,
             parameters: segment.parameters.len(),
+            products: Products::default(),
         },
         places: HashMap::from([(0, 0)]),
     };

@@ -201,17 +201,14 @@ impl Node<'_> {
         let format = is_float.then_some(self.format(&op.pool_spec)?)?;
         let view = builder.whole(input.view()?, &format.order());
         let spec = &op.pool_spec;
+        let (height, width) = (view.size(format.rows), view.size(format.columns));
+        let input = [1, height, width, spec.input_channels];
         let sizes = Conv2d {
-            batch: 1,
-            height: view.size(format.rows),
-            width: view.size(format.columns),
-            channels: spec.input_channels,
-            filters: spec.output_channels,
-            kernel: pair(&spec.kernel_shape)?,
             stride: pair(&spec.strides())?,
             padding: padding(spec, &view, format)?,
             dilation: pair(&spec.dilations())?,
             groups: op.group,
+            ..Conv2d::new(input, spec.output_channels, pair(&spec.kernel_shape)?)
         };
         let shape = sizes.checked().ok().filter(is_modest)?;
         let expected = [self.shape[format.rows], self.shape[format.columns]];
