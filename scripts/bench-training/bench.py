@@ -26,12 +26,21 @@ PYTORCH = {
 }
 
 
+# Products of bfloat16, where the processor has them.
+BF16 = ["--set", "training.precision=bf16"]
+
+
+def flags() -> list[str]:
+    info = pathlib.Path("/proc/cpuinfo")
+    found = re.search(r"^flags\s*:(.*)$", info.read_text(), re.M) if info.exists() else None
+    return found.group(1).split() if found else []
+
+
 def instructions() -> str:
     """Returns the widest vector instructions of the processor."""
-    info = pathlib.Path("/proc/cpuinfo")
-    flags = re.search(r"^flags\s*:(.*)$", info.read_text(), re.M) if info.exists() else None
-    names = flags.group(1).split() if flags else []
-    found = [title for flag, title in [("avx512f", "AVX-512"), ("avx2", "AVX2")] if flag in names]
+    names = flags()
+    known = [("avx512_bf16", "AVX-512 with BF16"), ("avx512f", "AVX-512"), ("avx2", "AVX2")]
+    found = [title for flag, title in known if flag in names]
     return found[0] if found else platform.machine()
 
 
@@ -87,13 +96,16 @@ class Bench:
             ours = lambda count, *options: self.train("vgg16-finetuned", count, *epochs, *options)
             # Slow: fewer images suffice.
             stock = lambda: ours(images // 8, "--stock-kernels")
-            return {**pytorch, "kiln, stock Burn": stock, "kiln": lambda: ours(images)}
+            rounded = {"kiln, bf16": lambda: ours(images, *BF16)} if "avx512_bf16" in flags() else {}
+            return {**pytorch, "kiln, stock Burn": stock, **rounded, "kiln": lambda: ours(images)}
         recipe = f"mnist-cnn-{network[0]}x{network}"
         ours = lambda count, *options: self.train(recipe, count, "--set", "training.epochs=2", *options)
+        rounded = {"kiln, bf16": lambda: ours(images, *BF16)} if "avx512_bf16" in flags() else {}
         return {
             **pytorch,
             "Keras, TensorFlow": lambda: self.python("keras", network, "--data", self.data, *count),
             "kiln, stock Burn": lambda: ours(images // 8, "--stock-kernels"),
+            **rounded,
             "kiln": lambda: ours(images),
         }
 

@@ -108,5 +108,8 @@ fn offline_says_how_to_supply_the_files() {
 #[test]
 fn a_name_that_is_none_lists_those_that_are() {
     let message = error(&mut kiln(&["fetch", "cifar"]));
-    assert!(message.contains("mnist, vgg16, onnxruntime"), "{message}");
+    assert!(
+        message.contains("mnist, cifar-10, vgg16, onnxruntime"),
+        "{message}"
+    );
 }

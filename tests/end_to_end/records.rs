@@ -2,8 +2,12 @@
 //! what is merged of them.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::kiln::{digits, error, kiln, ok, path, root, run, succeed, trained};
 
@@ -83,6 +87,93 @@ fn parquet_gives_what_the_files_give() {
     let table = fs::read_to_string(folder.path().join("vectors.csv")).unwrap();
     assert_eq!(table.lines().count(), 1 + 70, "{table}");
     assert!(table.contains("#19,"), "{table}");
+}
+
+/// A tar file of the first five test images of each class, with their classes.
+fn tar() -> Vec<u8> {
+    let mut tar = Vec::new();
+    let mut add = |name: String, content: &[u8]| {
+        let mut header = vec![0; 512];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+        header[156] = b'0';
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        tar.extend(header);
+        tar.extend(content);
+        tar.resize(tar.len().next_multiple_of(512), 0);
+    };
+    for class in 0..10 {
+        for (at, image) in digits("test", class)[..5].iter().enumerate() {
+            add(format!("{class}-{at}.cls"), class.to_string().as_bytes());
+            add(format!("{class}-{at}.png"), &fs::read(image).unwrap());
+        }
+    }
+    tar.resize(tar.len() + 1024, 0);
+    tar
+}
+
+/// A compressed tar file gives what the file in it gives: whole, in shares, and to train on.
+#[test]
+fn a_compressed_tar_file_gives_what_it_gives_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let [packed, plain] = ["a.tar.gz", "a.tar"].map(|name| path(folder.path(), name));
+    let tar = tar();
+    fs::write(&plain, &tar).unwrap();
+    let mut encoder = GzEncoder::new(fs::File::create(&packed).unwrap(), Compression::default());
+    encoder.write_all(&tar).unwrap();
+    encoder.finish().unwrap();
+    let predictions = |data: &str, name: &str, options: &[&str]| {
+        let csv = folder.path().join(name);
+        succeed(&mut eval(
+            data,
+            &[options, &["--predictions", csv.to_str().unwrap()]].concat(),
+        ));
+        csv
+    };
+    let of_tar = predictions(&plain, "tar.csv", &[]);
+    let of_packed = predictions(&packed, "packed.csv", &[]);
+    assert_eq!(values(&of_packed), values(&of_tar));
+    assert_eq!(column(&of_packed, "path")[1], format!("{packed}#0-1.png"));
+    let shares = ["1/2", "2/2"].map(|share| {
+        let csv = predictions(&packed, &share.replace('/', "-"), &["--shard", share]);
+        values(&csv)
+    });
+    let [even, odd] = &shares;
+    let whole = values(&of_tar);
+    assert_eq!(even, &whole.iter().step_by(2).cloned().collect::<Vec<_>>());
+    assert_eq!(
+        odd,
+        &whole.iter().skip(1).step_by(2).cloned().collect::<Vec<_>>()
+    );
+
+    let weights = |data: &str, runs: &str| {
+        let runs = path(folder.path(), runs);
+        let files = format!("data.files={data}");
+        let mut args = vec!["train", "models/quickstart.toml", "--runs", &runs];
+        for change in [
+            "data.dataset=",
+            &files,
+            "data.validation_split=0.2",
+            "data.test_split=0.2",
+            "training.epochs=1",
+            "training.batch_size=4",
+        ] {
+            args.extend(["--set", change]);
+        }
+        let run = ok(&args).stdout;
+        fs::read(path(run.trim().as_ref(), "weights.safetensors")).unwrap()
+    };
+    assert_eq!(weights(&packed, "packed"), weights(&plain, "plain"));
+
+    let bytes = fs::read(&packed).unwrap();
+    fs::write(&packed, &bytes[..bytes.len() / 2]).unwrap();
+    let message = error(&mut eval(&packed, &["--quiet"]));
+    assert!(
+        message.contains("the file is damaged: its compressed data end too soon"),
+        "{message}"
+    );
 }
 
 #[test]

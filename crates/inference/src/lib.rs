@@ -24,6 +24,7 @@
 //! | images to predictions | `classify`, `stream`, `run` |
 //! | batches from threads of the caller's own, as a server has them | `sessions` |
 //! | golden vectors | `verify` |
+//! | where the time of a run goes | `profile` |
 //! | engines | `engine` |
 //! | errors and hints | `error`, `engine::error`, `hint` |
 
@@ -40,6 +41,7 @@ mod input;
 mod model;
 mod options;
 mod pool;
+mod profile;
 mod run;
 mod sessions;
 mod sidecar;
@@ -80,6 +82,7 @@ pub use kiln_preprocess::{
 };
 pub use model::Model;
 pub use options::Options;
+pub use profile::{Profile, StepCost};
 pub use run::Scores;
 pub use sessions::{BatchResults, Sessions};
 pub use sidecar::{Sidecar, SidecarError, parse_settings, read_labels};

@@ -103,6 +103,7 @@
 
 mod adam;
 mod average_pool;
+mod ceilings;
 mod channel_gate;
 mod conv;
 mod dropout;
@@ -125,6 +126,7 @@ pub use average_pool::{
     Divisor, average_pool_backward, average_pool_forward, global_average_pool_backward,
     global_average_pool_forward,
 };
+pub use ceilings::Ceilings;
 pub use channel_gate::{channel_gate_backward, channel_gate_forward};
 pub use conv::{
     Conv2d, Conv2dGradients, Conv2dShape, OutputGradient, PreparedConv2d, conv2d_backward,

@@ -64,6 +64,8 @@ pub(crate) struct Samples {
 struct Members {
     bytes: Bytes,
     at: u64,
+    /// Whether the empty block at its end was read.
+    is_over: bool,
 }
 
 /// How the bytes of a tar file are read.
@@ -237,14 +239,18 @@ impl Members {
         } else {
             Bytes::Plain(source)
         };
-        Self { bytes, at: 0 }
+        Self {
+            bytes,
+            at: 0,
+            is_over: false,
+        }
     }
 
     /// Returns the next file, of a compressed tar file with its content if that is not longer than it is `needed`.
     fn next(&mut self, needed: impl Fn(&Member) -> Option<u64>) -> Result<Option<Member>, Problem> {
         let mut long_name = None;
         let mut long_size = None;
-        loop {
+        while !self.is_over {
             let Some(header) = self.bytes.header(self.at)? else {
                 // Else nothing tells a file that was cut between two others from a whole one.
                 return Err(Problem::Damaged(
@@ -252,7 +258,8 @@ impl Members {
                 ));
             };
             if header.iter().all(|&byte| byte == 0) {
-                return Ok(None);
+                self.is_over = true;
+                break;
             }
             let sum: u64 = header.iter().map(|&byte| u64::from(byte)).sum();
             let of_checksum: u64 = header[148..156].iter().map(|&byte| u64::from(byte)).sum();
@@ -323,6 +330,7 @@ impl Members {
                 }
             }
         }
+        Ok(None)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::picture;
 
 #[derive(Debug, clap::Args)]
 pub struct DataArgs {
-    /// Dataset (mnist, fashion-mnist, a folder of images for each class, a CSV file with the columns path and
+    /// Dataset (mnist, fashion-mnist, cifar-10, a folder of images for each class, a CSV file with the columns path and
     /// label, Parquet, tar, CIFAR's or IDX files), or a recipe
     #[arg(value_name = "DATA|RECIPE")]
     data: PathBuf,

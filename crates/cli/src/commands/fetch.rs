@@ -11,7 +11,7 @@ use crate::app::{App, Outcome};
 
 #[derive(Debug, clap::Args)]
 pub struct FetchArgs {
-    /// What to fetch: mnist, fashion-mnist, vgg16, onnxruntime, onnxruntime-web, efficientnet-lite0, mobilenet-v2, squeezenet,
+    /// What to fetch: mnist, fashion-mnist, cifar-10, vgg16, onnxruntime, onnxruntime-web, efficientnet-lite0, mobilenet-v2, squeezenet,
     /// imagenet-labels; without one, shows what is there
     #[arg(value_name = "ASSET")]
     assets: Vec<String>,

@@ -24,6 +24,12 @@ pub enum EngineError {
         /// The engines of this build that can use it.
         able: Vec<EngineId>,
     },
+    /// The engine does not tell what the steps of a graph cost.
+    #[error("the engine `{engine}` does not tell what each step of a graph takes")]
+    NoProfile {
+        /// The engine.
+        engine: EngineId,
+    },
     /// The engine does not know an operator.
     #[error("node `{node}`: the engine `{engine}` does not know the operator `{operator}`")]
     Operator {
@@ -82,7 +88,7 @@ impl EngineError {
                 engines: able.clone(),
             },
             Self::Operator { .. } => Hint::OtherEngineOrOperator,
-            Self::Load { .. } | Self::Run { .. } => Hint::OtherEngine,
+            Self::NoProfile { .. } | Self::Load { .. } | Self::Run { .. } => Hint::OtherEngine,
             Self::NotBatched { .. } | Self::Ragged { .. } => Hint::RemoveOutput,
             #[cfg(feature = "ort")]
             Self::Ort(error) => error.hint(),

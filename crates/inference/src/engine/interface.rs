@@ -7,6 +7,7 @@ use crate::chunks::{Chunk, NamedTensor};
 use crate::engine::error::EngineError;
 use crate::input::{Input, InputKind};
 use crate::options::Options;
+use crate::profile::Profile;
 
 /// An engine of this build: its names, devices, and how it is started.
 pub struct EngineInfo {
@@ -113,6 +114,17 @@ pub trait Engine: Send + Sync {
         outputs: Outputs,
     ) -> Result<Vec<NamedTensor>, EngineError> {
         self.run(input, batch, outputs)
+    }
+
+    /// Computes `input` so many times, at least once, and returns what each step cost; none where the engine does not
+    /// tell.
+    fn profile(
+        &self,
+        _input: &Input<'_>,
+        _batch: usize,
+        _runs: usize,
+    ) -> Option<Result<Profile, EngineError>> {
+        None
     }
 
     /// Returns whether [`run`](Self::run) computes on the threads of the rayon pool in which it is called, rather than on

@@ -1,6 +1,7 @@
 //! How fast models are: a model on one engine, what it is run on, what was measured of it, and that
-//! as it is written. Several are measured in turns (`turns`).
+//! as it is written. Several are measured in turns (`turns`); what the steps of one cost is in `profile`.
 
+mod profile;
 mod turns;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use crate::engines::{self, EngineRequest};
 use crate::error::Result;
 pub use crate::error::models::BenchError;
 use crate::runtime::RuntimeRecord;
+pub use profile::{Bound, ProfileRecord, StepRecord};
 pub use turns::{BenchLength, BenchPlan, measure};
 
 /// The seed of the random pixels, which are the same in every run.

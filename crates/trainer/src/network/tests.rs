@@ -210,8 +210,8 @@ fn products_of_bfloat16_are_of_training_alone() {
         eprintln!("skipped: this CPU does not multiply bfloat16 numbers");
         return;
     }
-    let layers = "{ type = \"conv2d\", filters = 16 }, { type = \"batch_norm\" }, { type = \"relu\" }, \
-        { type = \"conv2d\", filters = 32 }, { type = \"global_avg_pool\" }, { type = \"dense\", units = 10 }";
+    let layers = "{ type = \"conv2d\", filters = 16, kernel_size = 3 }, { type = \"batch_norm\" }, { type = \"relu\" }, \
+        { type = \"conv2d\", filters = 32, kernel_size = 3 }, { type = \"global_avg_pool\" }, { type = \"dense\", units = 10 }";
     let model = model(layers, &[]).expect("a valid recipe");
     let weights = initial_weights(&model, 3);
     let pixels: Vec<f32> = (0..8 * model.preprocessing().len())

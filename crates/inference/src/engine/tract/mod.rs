@@ -6,7 +6,9 @@ mod pick;
 mod plan;
 mod quantized;
 
-use kiln_kernels::on_one_thread;
+use std::time::Instant;
+
+use kiln_kernels::{Ceilings, on_one_thread};
 use kiln_onnx::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::ensure;
@@ -18,6 +20,7 @@ use crate::choice::{Device, EngineId, RuntimeInfo};
 use crate::chunks::{self, Chunk, NamedTensor};
 use crate::input::{Input, InputKind};
 use crate::options::Options;
+use crate::profile::Profile;
 
 impl EngineId {
     /// tract: pure Rust, CPU only, nothing to install.
@@ -197,6 +200,46 @@ impl Tract {
     }
 }
 
+/// Seconds for which each of the machine's rates is measured.
+const CEILING_SECONDS: f64 = 0.3;
+
+impl Tract {
+    /// Profiles runs on the threads of the current pool.
+    fn profile_here(
+        &self,
+        input: &Input<'_>,
+        batch: usize,
+        runs: usize,
+        threads: usize,
+    ) -> Result<Profile, EngineError> {
+        let plan = self.plans.get(batch)?;
+        let programs = channels_last::programs(plan.graph.model());
+        // The first one reserves memory.
+        self.run_here(input, batch, Outputs::First)?;
+        let ceilings = Ceilings::measure(CEILING_SECONDS);
+        let mut best = Profile {
+            images: batch,
+            threads,
+            seconds: f64::INFINITY,
+            steps: Vec::new(),
+            peak_multiply_adds: ceilings.multiply_adds,
+            peak_bytes: ceilings.bytes,
+        };
+        for _ in 0..runs {
+            programs.iter().for_each(|program| program.measure());
+            let start = Instant::now();
+            self.run_here(input, batch, Outputs::First)?;
+            let seconds = start.elapsed().as_secs_f64();
+            let steps = programs.iter().flat_map(|program| program.measured());
+            if seconds < best.seconds {
+                best.steps = steps.collect();
+                best.seconds = seconds;
+            }
+        }
+        Ok(best)
+    }
+}
+
 impl Engine for Tract {
     fn chunks(&self, images: usize) -> Vec<Chunk> {
         self.chunks_for(images, self.runtime.threads)
@@ -222,6 +265,19 @@ impl Engine for Tract {
         outputs: Outputs,
     ) -> Result<Vec<NamedTensor>, EngineError> {
         on_one_thread(|| self.run_here(input, batch, outputs))
+    }
+
+    fn profile(
+        &self,
+        input: &Input<'_>,
+        batch: usize,
+        runs: usize,
+    ) -> Option<Result<Profile, EngineError>> {
+        Some(if self.is_shared {
+            self.profile_here(input, batch, runs, self.runtime.threads)
+        } else {
+            on_one_thread(|| self.profile_here(input, batch, runs, 1))
+        })
     }
 
     fn runs_in_pool(&self) -> bool {

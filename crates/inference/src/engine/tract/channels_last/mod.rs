@@ -42,6 +42,7 @@ use self::convert::{Input, Node};
 use self::draft::Builder;
 use self::layer_norm::LayerNorm;
 use self::op::Fused;
+pub use self::program::Program;
 use self::program::ValueId;
 use self::view::View;
 
@@ -71,8 +72,14 @@ pub fn replace(model: TypedModel, batch: usize) -> TractResult<TypedModel> {
 
 /// Multiplications with an addition each that programs of a graph compute in a run.
 pub fn multiply_adds(model: &TypedModel) -> u64 {
+    let programs = programs(model);
+    programs.iter().map(|program| program.multiply_adds()).sum()
+}
+
+/// The programs of a graph, in its order.
+pub fn programs(model: &TypedModel) -> Vec<Arc<Program>> {
     let programs = model.nodes.iter().filter_map(|node| node.op_as::<Fused>());
-    programs.map(|op| op.program.multiply_adds()).sum()
+    programs.map(|op| Arc::clone(&op.program)).collect()
 }
 
 /// A program that is put together, and the tensors of tract's that it takes.

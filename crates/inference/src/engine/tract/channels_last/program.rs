@@ -1,7 +1,9 @@
 //! Steps over values with channels last, and the buffers that they share.
 
+use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use kiln_kernels::{
     Activation, Divisor, Elementwise, LayerNorm, MatMul, MatMulShape, NormPoolShape, NormPoolState,
@@ -11,6 +13,7 @@ use kiln_kernels::{
 };
 
 use super::strided::{Binary, Strided, combine, copy};
+use crate::profile::StepCost;
 
 /// A value between steps: floats for each image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -178,6 +181,8 @@ pub struct Program {
     buffers: Vec<usize>,
     /// Buffers of runs that have ended.
     idle: Mutex<Vec<Vec<Vec<f32>>>>,
+    /// What each step took, while that is measured.
+    times: Mutex<Option<Vec<Duration>>>,
 }
 
 impl Program {
@@ -189,6 +194,7 @@ impl Program {
             places,
             buffers,
             idle: Mutex::new(Vec::new()),
+            times: Mutex::new(None),
         }
     }
 
@@ -206,9 +212,11 @@ impl Program {
     pub fn run(&self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) {
         let parts = &self.parts;
         let mut buffers = self.take();
+        let mut times = locked(&self.times).take();
         for Phase { steps, images } in &parts.phases {
             for pass in 0..parts.batch / images {
-                for (step, to) in &parts.steps[steps.clone()] {
+                for (at_step, (step, to)) in (steps.start..).zip(&parts.steps[steps.clone()]) {
+                    let begin = times.is_some().then(Instant::now);
                     let Place::Buffer { at, .. } = self.places[to.0] else {
                         continue;
                     };
@@ -224,6 +232,9 @@ impl Program {
                     };
                     step.run(*images, &read, &mut output[range]);
                     buffers[at] = output;
+                    if let (Some(times), Some(begin)) = (&mut times, begin) {
+                        times[at_step] += begin.elapsed();
+                    }
                 }
             }
         }
@@ -236,10 +247,38 @@ impl Program {
                 }
             }
         }
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(buffers);
+        locked(&self.idle).push(buffers);
+        if times.is_some() {
+            *locked(&self.times) = times;
+        }
+    }
+
+    /// From now on, the next run measures what each step takes.
+    pub fn measure(&self) {
+        *locked(&self.times) = Some(vec![Duration::ZERO; self.parts.steps.len()]);
+    }
+
+    /// Returns what the steps took in the run that was measured, and what they cost; nothing more is measured.
+    pub fn measured(&self) -> Vec<StepCost> {
+        let times = locked(&self.times).take().unwrap_or_default();
+        let phases = self.parts.phases.iter();
+        let phases = phases.flat_map(|phase| {
+            let passes = (self.parts.batch / phase.images) as u64;
+            phase.steps.clone().map(move |step| (step, phase, passes))
+        });
+        let costs = phases.zip(times).map(|((at, phase, passes), time)| {
+            let (step, to) = &self.parts.steps[at];
+            let values = step.takes().into_iter().chain([*to]);
+            let floats: usize = values.map(|value| self.parts.lengths[value.0]).sum();
+            let floats = (floats * phase.images) as u64 * passes + step.constants();
+            StepCost {
+                step: step.to_string(),
+                seconds: time.as_secs_f64(),
+                multiply_adds: step.multiply_adds() * passes,
+                bytes: floats * size_of::<f32>() as u64,
+            }
+        });
+        costs.collect()
     }
 
     /// Where the images of a pass are in a value's buffer.
@@ -255,14 +294,14 @@ impl Program {
 
     /// Takes the buffers of a run that has ended, or new ones.
     fn take(&self) -> Vec<Vec<f32>> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let idle = locked(&self.idle).pop();
         let new = || self.buffers.iter().map(|&length| vec![0.0; length]);
         idle.unwrap_or_else(|| new().collect())
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives each value a buffer that no other value needs at the same time, and returns the floats of each buffer.
@@ -374,6 +413,19 @@ impl Step {
         }
     }
 
+    /// Floats that are the same for every image.
+    fn constants(&self) -> u64 {
+        match self {
+            Self::Conv { conv, .. } => {
+                let shape = conv.shape();
+                let weights = shape.filters * (shape.channels / shape.groups);
+                (weights * shape.kernel[0] * shape.kernel[1]) as u64
+            }
+            Self::LayerNorm { gamma, beta, .. } => (gamma.len() + beta.len()) as u64,
+            _ => 0,
+        }
+    }
+
     /// Computes the step for `images` images; `read` gives their part of a value.
     fn run<'a>(&'a self, images: usize, read: &dyn Fn(ValueId) -> &'a [f32], output: &mut [f32]) {
         match self {
@@ -451,6 +503,57 @@ impl Step {
                 }
             }
         }
+    }
+}
+
+/// What it computes, and its sizes.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Conv { conv, residual, .. } => {
+                let shape = conv.shape();
+                let ([rows, columns], [down, across]) = (shape.kernel, shape.stride);
+                let plus = if residual.is_some() { ", added" } else { "" };
+                if [shape.height, shape.width, rows, columns] == [1; 4] {
+                    return write!(f, "dense, {} to {}{plus}", shape.channels, shape.filters);
+                }
+                if shape.groups == shape.channels && [rows, columns] == [1, 1] {
+                    return write!(f, "scale and shift, {} channels{plus}", shape.channels);
+                }
+                let kind = match shape.groups {
+                    1 => "conv",
+                    groups if groups == shape.channels => "depthwise conv",
+                    _ => "grouped conv",
+                };
+                write!(f, "{kind} {rows}x{columns}")?;
+                if [down, across] != [1, 1] {
+                    write!(f, "/{}", down.max(across))?;
+                }
+                return write!(
+                    f,
+                    ", {} to {}, {}x{}{plus}",
+                    shape.channels, shape.filters, shape.height, shape.width
+                );
+            }
+            Self::MatMul { shape, .. } => {
+                let (count, rows, depth, columns) =
+                    (shape.count[1], shape.rows, shape.depth, shape.columns);
+                return write!(f, "matmul, {count} of {rows}x{depth} by {depth}x{columns}");
+            }
+            Self::MaxPool { .. } => "max pool",
+            Self::AveragePool { .. } => "average pool",
+            Self::GlobalMean { .. } => "global average pool",
+            Self::Elementwise { function, .. } => return write!(f, "{function:?}"),
+            Self::Round { .. } => "quantize",
+            Self::Clamp { .. } => "clip",
+            Self::Add { .. } => "add",
+            Self::Binary { operation, .. } => return write!(f, "{operation:?}"),
+            Self::Gate { .. } => "multiply by channel",
+            Self::LayerNorm { .. } => "layer norm",
+            Self::Softmax { .. } => "softmax",
+            Self::Copy { .. } => "copy",
+        };
+        f.write_str(name)
     }
 }
 

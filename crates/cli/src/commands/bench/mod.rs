@@ -1,5 +1,7 @@
 //! `kiln bench`: latency and throughput by engine and batch size.
 
+mod profile;
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,6 +54,10 @@ pub struct BenchArgs {
     /// Draw throughput and latency by batch size
     #[arg(long, value_name = "FILE.png|.svg")]
     plot: Option<PathBuf>,
+    /// Print what each step of the graph costs instead, beside what this machine can do (tract; the smallest batch size, at
+    /// most 8; the fastest of 20 runs, or of --runs)
+    #[arg(long, conflicts_with_all = ["duration", "callers", "plot"])]
+    profile: bool,
     #[command(flatten)]
     overrides: OverridesArgs,
 }
@@ -108,6 +114,14 @@ pub fn run(args: &BenchArgs, app: &App<'_>) -> anyhow::Result<Outcome> {
     let mut batch_sizes = args.batch_size.clone();
     batch_sizes.sort_unstable();
     batch_sizes.dedup();
+    if args.profile {
+        let (images, json) = (batch_sizes[0], args.json.as_deref());
+        if let Some(text) = profile::run(&model_file, &targets, images, args.runs, json, terminal)?
+        {
+            terminal.print(&text)?;
+        }
+        return Ok(Outcome::Done);
+    }
     if args.runs.is_none() {
         let seconds = args.duration * (targets.len() * batch_sizes.len()) as f64;
         let text = format!(
