@@ -1,6 +1,7 @@
 //! Assets: files, checksums, sources.
 
 use std::fmt;
+use std::path::Path;
 
 /// A dataset, weights or a library that kiln needs and does not contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +35,9 @@ pub struct AssetFile {
 impl AssetFile {
     /// Returns whether the file is one that gzip made, and stays one.
     pub fn is_gzip(&self) -> bool {
-        self.name.ends_with(".gz")
+        Path::new(&self.name)
+            .extension()
+            .is_some_and(|ending| ending == "gz")
     }
 }
 

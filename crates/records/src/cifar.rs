@@ -86,7 +86,7 @@ impl Cifar {
         };
         for name in names {
             let bytes = file(name)?;
-            if bytes.len() as u64 % RECORD_10 != 0 {
+            if !(bytes.len() as u64).is_multiple_of(RECORD_10) {
                 return Err(EXPECTED);
             }
             all.add(bytes, RECORD_10)?;

@@ -334,13 +334,16 @@ impl Members {
     }
 }
 
+/// A file's name and content.
+pub(crate) type NamedBytes = (String, Arc<[u8]>);
+
 /// Reads the files of a compressed tar file that have such names, each of at most `most` bytes, and gives their names without
 /// folders.
 pub(crate) fn read_files(
     source: Source,
     most: u64,
     wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<(String, Arc<[u8]>)>, Problem> {
+) -> Result<Vec<NamedBytes>, Problem> {
     let base = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
     let mut members = Members::new(source);
     let mut found = Vec::new();
@@ -379,13 +382,12 @@ impl Samples {
     fn sample(&mut self) -> Result<Option<Sample>, Problem> {
         let mut sample: Option<Sample> = None;
         loop {
-            let member = match self.next.take() {
-                Some(member) => Some(member),
-                None => {
-                    let with_images = self.with_images;
-                    self.members
-                        .next(|member| member.most_needed(with_images))?
-                }
+            let member = if let Some(member) = self.next.take() {
+                Some(member)
+            } else {
+                let with_images = self.with_images;
+                self.members
+                    .next(|member| member.most_needed(with_images))?
             };
             let Some(member) = member else {
                 return Ok(sample);
@@ -449,12 +451,11 @@ impl Samples {
             record: format!("`{}`", member.name),
             found: found.to_owned(),
         };
-        let bytes = match &member.content {
-            Some(bytes) => Arc::clone(bytes),
-            None => {
-                let bytes = &mut self.members.bytes;
-                bytes.read(member.offset, member.length)?.into()
-            }
+        let bytes = if let Some(bytes) = &member.content {
+            Arc::clone(bytes)
+        } else {
+            let bytes = &mut self.members.bytes;
+            bytes.read(member.offset, member.length)?.into()
         };
         if !is_json {
             let text = std::str::from_utf8(&bytes).map_err(|_| fail("not UTF-8"))?;

@@ -136,7 +136,6 @@ impl Device {
             Precision::Bf16 => Products::Bf16,
         };
         let reason = match products {
-            Products::Float32 => None,
             Products::Bf16 if !self.kernels => {
                 Some(format!("only kiln's kernels have it, and this is {self}"))
             }
@@ -144,7 +143,7 @@ impl Device {
                 "it takes a CPU with AVX512-BF16, and this one has {}",
                 kernel_instructions()
             )),
-            Products::Bf16 => None,
+            Products::Float32 | Products::Bf16 => None,
         };
         match reason {
             Some(reason) => Err(TrainError::Precision { precision, reason }),

@@ -226,7 +226,9 @@ impl Tract {
             peak_bytes: ceilings.bytes,
         };
         for _ in 0..runs {
-            programs.iter().for_each(|program| program.measure());
+            for program in &programs {
+                program.measure();
+            }
             let start = Instant::now();
             self.run_here(input, batch, Outputs::First)?;
             let seconds = start.elapsed().as_secs_f64();
