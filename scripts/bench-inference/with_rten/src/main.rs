@@ -57,8 +57,8 @@ fn random(model: &Model, sizes: &[usize], threads: usize, seconds: f64, batches:
             return Err("three sizes: CHANNELSxHEIGHTxWIDTH".into());
         };
         let shape = [images, *channels, *height, *width];
-        let numbers = (0..shape.iter().product()).map(|i: usize| (i * 7919 % 255) as f32).collect();
-        let input = NdTensor::from_data(shape, numbers);
+        let numbers: Vec<f32> = (0..shape.iter().product()).map(|i: usize| (i * 7919 % 255) as f32).collect();
+        let input: NdTensor<f32, 4> = NdTensor::from_data(shape, numbers);
         let run = || model.run_one(input.view().into(), Some(options.clone()));
         run()?;
         let (mut times, begin) = (Vec::new(), Instant::now());
