@@ -162,7 +162,8 @@ pub(crate) fn by_image(
 ) {
     let length = to.len() / batch.max(1);
     let to = Shared::new(to);
-    parallel::tasks(parallel::threads_for(elements).min(batch), |task, tasks| {
+    let threads = parallel::threads_for_light(elements).min(batch);
+    parallel::tasks(threads, |task, tasks| {
         for image in share(batch, task, tasks) {
             // SAFETY: each image is one task's.
             work(image, unsafe { to.slice(image * length, length) });

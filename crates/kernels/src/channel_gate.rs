@@ -58,7 +58,7 @@ pub fn channel_gate_backward(
     let length = input.len() / batch.max(1);
     let (to_input, to_gate) = (Shared::new(to_input), Shared::new(to_gate));
     parallel::tasks(
-        parallel::threads_for(input.len()).min(batch),
+        parallel::threads_for_light(input.len()).min(batch),
         |task, tasks| {
             for image in share(batch, task, tasks) {
                 // SAFETY: each image is one task's.

@@ -44,7 +44,8 @@ pub enum Elementwise {
 pub fn elementwise_forward(function: Elementwise, input: &[f32], output: &mut [f32]) {
     assert_eq!(input.len(), output.len(), "elementwise: output");
     let level = SimdLevel::current();
-    in_parallel(output, |range, output| {
+    let threads = function.threads(output.len());
+    in_parallel(threads, output, |range, output| {
         forward(level, function, &input[range], output);
     });
 }
@@ -67,7 +68,7 @@ pub fn elementwise_backward(
         "elementwise: lengths"
     );
     let level = SimdLevel::current();
-    in_parallel(to, |range, to| {
+    in_parallel(function.threads(to.len()), to, |range, to| {
         backward(level, function, &input[range.clone()], &gradient[range], to);
     });
 }
@@ -85,7 +86,8 @@ pub fn add(activation: Activation, a: &[f32], b: &[f32], output: &mut [f32]) {
         "add: lengths"
     );
     let level = SimdLevel::current();
-    in_parallel(output, |range, output| {
+    let threads = parallel::threads_for_light(output.len());
+    in_parallel(threads, output, |range, output| {
         sum(level, activation, &a[range.clone()], &b[range], output);
     });
 }
@@ -110,7 +112,8 @@ pub struct Steps {
 pub fn round_to_steps(steps: Steps, input: &[f32], output: &mut [f32]) {
     assert_eq!(input.len(), output.len(), "steps: output");
     let level = SimdLevel::current();
-    in_parallel(output, |range, output| {
+    let threads = parallel::threads_for_light(output.len());
+    in_parallel(threads, output, |range, output| {
         rounded(level, steps, &input[range], output);
     });
 }
@@ -134,11 +137,23 @@ fn rounded_body(steps: Steps, input: &[f32], output: &mut [f32]) {
     }
 }
 
+impl Elementwise {
+    /// Threads for so many elements: an exponential is work.
+    fn threads(self, elements: usize) -> usize {
+        match self {
+            Self::Sigmoid | Self::Silu | Self::Gelu | Self::GeluTanh => {
+                parallel::threads_for(elements)
+            }
+            Self::HardSigmoid | Self::HardSwish => parallel::threads_for_light(elements),
+        }
+    }
+}
+
 /// Runs `work(range, its part of output)` for each task's range.
-fn in_parallel(output: &mut [f32], work: impl Fn(Range<usize>, &mut [f32]) + Sync) {
+fn in_parallel(threads: usize, output: &mut [f32], work: impl Fn(Range<usize>, &mut [f32]) + Sync) {
     let length = output.len();
     let output = Shared::new(output);
-    parallel::tasks(parallel::threads_for(length), |task, tasks| {
+    parallel::tasks(threads, |task, tasks| {
         let range = share(length, task, tasks);
         // SAFETY: each range is one task's.
         let output = unsafe { output.slice(range.start, range.len()) };

@@ -108,7 +108,7 @@ pub fn activation_gradient(
     );
     let level = SimdLevel::current();
     let to = Shared::new(to);
-    parallel::tasks(parallel::threads_for(length), |task, tasks| {
+    parallel::tasks(parallel::threads_for_light(length), |task, tasks| {
         let range = share(length, task, tasks);
         // SAFETY: each range is one task's.
         let to = unsafe { to.slice(range.start, range.len()) };

@@ -42,7 +42,7 @@ pub fn layer_norm_forward(norm: &LayerNorm, input: &[f32], output: &mut [f32]) {
     let rows = input.len() / channels;
     let output = Shared::new(output);
     parallel::tasks(
-        parallel::threads_for(input.len()).min(rows),
+        parallel::threads_for_light(input.len()).min(rows),
         |task, tasks| {
             let rows = share(rows, task, tasks);
             let (start, length) = (rows.start * channels, rows.len() * channels);

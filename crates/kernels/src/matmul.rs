@@ -2,9 +2,10 @@
 //! token lie one after another.
 //!
 //! The left operand is read where it lies, its rows at any distance; columns of the right one are copied into
-//! panels, as a convolution's weights are; the result is written where it belongs.
+//! panels, as a convolution's weights are, by each thread that computes rows of the product; the result is written where it
+//! belongs.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use crate::epilogue::Activation;
 use crate::error::{ShapeError, elements};
@@ -149,17 +150,21 @@ pub fn matmul(shape: &MatMulShape, a: &[f32], b: &[f32], c: &mut [f32]) {
         assert!(end <= length, "matmul: operands");
     }
     let kernels = Kernels::of(SimdLevel::current(), Products::Float32);
-    let all = count[0] * count[1];
-    let threads = parallel::threads_for(all * rows * columns).min(all);
+    let all = count[0] * count[1] * rows;
+    let threads = parallel::threads_for(all * columns).min(all);
     let c = Shared::new(c);
     parallel::tasks(threads, |task, tasks| {
         let mut panel = Scratch::any(depth * kernels.columns());
-        for at in share(all, task, tasks) {
+        // The rows of all products, so that a few products are shared evenly too.
+        let task_rows = share(all, task, tasks);
+        for at in task_rows.start / rows..task_rows.end.div_ceil(rows) {
+            let first = task_rows.start.saturating_sub(at * rows);
+            let last = (task_rows.end - at * rows).min(rows);
             let (outer, inner) = (at / count[1], at % count[1]);
             let start = |matrix: &Matrix| {
                 matrix.offset + outer * matrix.matrices[0] + inner * matrix.matrices[1]
             };
-            // SAFETY: matrices of `c` do not overlap, by `checked`, and each is one task's; where they end was
+            // SAFETY: matrices of `c` do not overlap, by `checked`, and each row is one task's; where they end was
             // checked above.
             unsafe {
                 product(
@@ -168,6 +173,7 @@ pub fn matmul(shape: &MatMulShape, a: &[f32], b: &[f32], c: &mut [f32]) {
                     &a[start(&shape.a)..],
                     &b[start(&shape.b)..],
                     c.pointer(start(&shape.c)),
+                    first..last,
                     &mut panel,
                 );
             }
@@ -175,7 +181,7 @@ pub fn matmul(shape: &MatMulShape, a: &[f32], b: &[f32], c: &mut [f32]) {
     });
 }
 
-/// One product, panel by panel of the right operand.
+/// Some rows of one product, panel by panel of the right operand.
 ///
 /// # Safety
 ///
@@ -186,6 +192,7 @@ unsafe fn product(
     a: &[f32],
     b: &[f32],
     c: *mut f32,
+    range: Range<usize>,
     panel: &mut [f32],
 ) {
     let spans = [KSpan {
@@ -197,7 +204,8 @@ unsafe fn product(
         let columns = kernels.columns().min(shape.columns - first);
         let padded = columns.next_multiple_of(kernels.lanes);
         pack(&shape.b, shape.depth, b, first, columns, padded, panel);
-        for (row, rows) in kernels.tiles(shape.rows) {
+        for (row, rows) in kernels.tiles(range.len()) {
+            let row = range.start + row;
             let tile = Tile {
                 // SAFETY: inside the operand.
                 a: unsafe { a.as_ptr().add(row * shape.a.rows) },

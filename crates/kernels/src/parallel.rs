@@ -36,6 +36,12 @@ pub(crate) fn threads_for(elements: usize) -> usize {
     }
 }
 
+/// The same for work that does next to nothing with each element but read and write it: of so many more elements, waking
+/// a thread, which takes some twenty microseconds, is worth while.
+pub(crate) fn threads_for_light(elements: usize) -> usize {
+    threads_for(elements / 8)
+}
+
 /// Runs `work(task, tasks)` for each of `tasks` tasks.
 pub(crate) fn tasks(tasks: usize, work: impl Fn(usize, usize) + Sync) {
     match tasks {

@@ -66,19 +66,21 @@ fn forward_body<const F: bool>(columns: usize, input: &[f32], output: &mut [f32]
             f32::NEG_INFINITY,
             |most, &x| if x > most { x } else { most },
         );
-        for (to, &x) in output.iter_mut().zip(row) {
-            *to = exp::<F>(x - most);
-        }
         let mut sums = [0.0_f32; LANES];
-        let (parts, rest) = output.as_chunks::<LANES>();
-        for part in parts {
-            for (sum, &x) in sums.iter_mut().zip(part) {
-                *sum += x;
+        let (to_parts, to_rest) = output.as_chunks_mut::<LANES>();
+        for (to, part) in to_parts.iter_mut().zip(parts) {
+            for ((to, sum), &x) in to.iter_mut().zip(&mut sums).zip(part) {
+                *to = exp::<F>(x - most);
+                *sum += *to;
             }
         }
-        let sum: f32 = sums.iter().chain(rest).sum();
+        for (to, &x) in to_rest.iter_mut().zip(rest) {
+            *to = exp::<F>(x - most);
+        }
+        let sum: f32 = sums.iter().chain(&*to_rest).sum();
+        let factor = 1.0 / sum;
         for to in output {
-            *to /= sum;
+            *to *= factor;
         }
     }
 }
