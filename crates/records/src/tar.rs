@@ -704,9 +704,11 @@ mod tests {
         tar.resize(tar.len() + 512, 0);
         let whole = gzip(&tar);
         assert_eq!(packed_records(whole.clone(), true).len(), 1);
-        for length in 0..whole.len() - 8 {
+        for length in 0..whole.len() {
             let found = packed_records(whole[..length].to_vec(), true);
-            assert!(found.iter().any(Result::is_err), "{length}");
+            // The last bytes say nothing new: the empty block was there.
+            let is_whole = found.len() == 1 && length > whole.len() - 16;
+            assert!(is_whole || found.iter().any(Result::is_err), "{length}");
         }
         for (bytes, expected) in [
             (cut, "the empty block at its end is missing"),

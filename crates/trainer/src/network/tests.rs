@@ -210,7 +210,7 @@ fn products_of_bfloat16_are_of_training_alone() {
         eprintln!("skipped: this CPU does not multiply bfloat16 numbers");
         return;
     }
-    let layers = "{ type = \"conv2d\", filters = 16, kernel_size = 3 }, { type = \"batch_norm\" }, { type = \"relu\" }, \
+    let layers = "{ type = \"conv2d\", filters = 16, kernel_size = 3, use_bias = false }, { type = \"batch_norm\" }, { type = \"relu\" }, \
         { type = \"conv2d\", filters = 32, kernel_size = 3 }, { type = \"global_avg_pool\" }, { type = \"dense\", units = 10 }";
     let model = model(layers, &[]).expect("a valid recipe");
     let weights = initial_weights(&model, 3);

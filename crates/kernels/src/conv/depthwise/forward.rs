@@ -146,12 +146,7 @@ impl PreparedDepthwise {
         } else {
             activations
         };
-        let split = Split::new(
-            work,
-            weights.len(),
-            shape.batch,
-            blocks,
-        );
+        let split = Split::new(work, weights.len(), shape.batch, blocks);
         let image_in = input.len() / shape.batch;
         let row_out = shape.output()[1] * channels;
         let output = Shared::new(output);

@@ -67,10 +67,19 @@ pub fn copy(sizes: &[usize], (from, from_at): (&[f32], &Strided), to: &mut [f32]
     });
 }
 
-/// The same without axes of size 1, and with the one last whose elements are nearest in what is written; at least one axis.
+/// Elements below which a row costs more than what is in it.
+const SHORT: usize = 8;
+
+/// The same without axes of size 1, and with the one last whose elements are nearest in what is written, or next to nearest
+/// where those are few: the channels of an image are too short a row. At least one axis.
 fn innermost(sizes: &[usize], from: &Strided, to: &Strided) -> (Vec<usize>, Strided, Strided) {
     let mut axes: Vec<_> = (0..sizes.len()).filter(|&axis| sizes[axis] > 1).collect();
     axes.sort_by_key(|&axis| std::cmp::Reverse(to.strides[axis]));
+    if let [.., next, last] = &mut axes[..]
+        && sizes[*last] < SHORT
+    {
+        std::mem::swap(next, last);
+    }
     let picked = |of: &[usize]| -> Vec<usize> {
         let picked: Vec<_> = axes.iter().map(|&axis| of[axis]).collect();
         if picked.is_empty() { vec![1] } else { picked }
@@ -140,6 +149,26 @@ fn combine_by(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Three planes to pixels, as every image comes in: whichever loop is inside.
+    #[test]
+    fn planes_become_pixels_and_back() {
+        let from: Vec<f32> = (0..3 * 5 * 20).map(|value| value as f32).collect();
+        let sizes = [3, 5, 20];
+        let (planes, pixels) = (Strided::row_major(&sizes), vec![1, 60, 3]);
+        let pixels = Strided {
+            offset: 0,
+            strides: pixels,
+        };
+        let (mut there, mut back) = (vec![0.0; 300], vec![0.0; 300]);
+        copy(&sizes, (&from, &planes), &mut there, &pixels);
+        for (at, pixel) in there.chunks_exact(3).enumerate() {
+            let expected = [at, at + 100, at + 200].map(|value| value as f32);
+            assert_eq!(pixel, expected);
+        }
+        copy(&sizes, (&there, &pixels), &mut back, &planes);
+        assert_eq!(back, from);
+    }
 
     #[test]
     fn a_matrix_is_transposed_and_cut() {
