@@ -229,3 +229,47 @@ fn what_cannot_be_measured_is_said_before_the_work() {
         with(&["--device", "cuda"]).contains("the engine `tract` cannot use the device `cuda`")
     );
 }
+
+#[test]
+fn a_profile_lists_the_steps_of_a_graph() {
+    let model = path(trained(), "model.onnx");
+    let text = ok(&[
+        "bench",
+        &model,
+        "--profile",
+        "--engine",
+        "tract",
+        "--runs",
+        "3",
+        "--json",
+    ])
+    .stdout;
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let steps = found["steps"].as_array().unwrap();
+    let names: Vec<&str> = steps
+        .iter()
+        .map(|step| step["step"].as_str().unwrap())
+        .collect();
+    assert_eq!(names[0], "conv 3x3, 1 to 32, 28x28");
+    assert!(
+        names.iter().any(|name| name.starts_with("dense, ")),
+        "{names:?}"
+    );
+    let sum: f64 = steps.iter().map(|step| step["ms"].as_f64().unwrap()).sum();
+    let whole = found["ms"].as_f64().unwrap();
+    assert!(sum > 0.0 && sum <= whole, "{sum} of {whole}");
+    for rate in ["peak_gflops", "peak_gb_per_s"] {
+        assert!(found[rate].as_f64().unwrap() > 0.0, "{text}");
+    }
+    let table = ok(&[
+        "bench",
+        &model,
+        "--profile",
+        "--engine",
+        "tract",
+        "--runs",
+        "1",
+    ])
+    .stdout;
+    assert!(table.contains("of the roofline"), "{table}");
+}

@@ -65,8 +65,8 @@ fn the_device_is_recorded_as_it_was() {
 fn bfloat16_where_it_is_not_to_be_had_is_an_error_before_anything_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let runs = path(folder.path(), "runs");
-    for command in ["train", "run"] {
-        let mut args = vec![command, "models/quickstart.toml", "--runs", &runs];
+    for command in [&["train"][..], &["run"], &["run", "--dry-run"]] {
+        let mut args = [command, &["models/quickstart.toml", "--runs", &runs]].concat();
         args.extend(DIGITS);
         args.extend(["--stock-kernels", "--set", "training.precision=bf16"]);
         let message = error(&mut kiln(&args));

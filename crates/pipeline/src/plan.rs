@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::dataset::{self, Missing};
 use crate::error::Result;
 use crate::recipe::RecipeText;
-use crate::train::{TrainRequest, check_backbone};
+use crate::train::{TrainRequest, check_backbone, device_of};
 
 /// What would be trained, on what, and where it would be kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -124,6 +124,7 @@ pub fn plan(
         (Err(_), Some(_)) => (recipe.parse_outline(overrides, &files)?, false),
         (whole, _) => (whole?, true),
     };
+    let device = device_of(&recipe, &request.device)?;
     let weights = recipe.backbone.as_ref();
     let weights = weights.and_then(|backbone| to_fetch(&backbone.weights, context));
     let dataset = match dataset::missing(&recipe.data.dataset, context) {
@@ -145,7 +146,7 @@ pub fn plan(
         model: has_model.then(|| model(&recipe)),
         batch_size: recipe.training.step_images(),
         phases: phases(&recipe, images, has_model),
-        device: request.device.to_string(),
+        device: device.to_string(),
         run: RunDir::next(&request.runs, &recipe),
         fetch: assets
             .map(|asset| PlannedAsset {

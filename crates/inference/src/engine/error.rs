@@ -25,7 +25,7 @@ pub enum EngineError {
         able: Vec<EngineId>,
     },
     /// The engine does not tell what the steps of a graph cost.
-    #[error("the engine `{engine}` does not tell what each step of a graph takes")]
+    #[error("the engine `{engine}` does not tell what each step of a graph takes: tract does")]
     NoProfile {
         /// The engine.
         engine: EngineId,
@@ -88,7 +88,8 @@ impl EngineError {
                 engines: able.clone(),
             },
             Self::Operator { .. } => Hint::OtherEngineOrOperator,
-            Self::NoProfile { .. } | Self::Load { .. } | Self::Run { .. } => Hint::OtherEngine,
+            Self::NoProfile { .. } => return None,
+            Self::Load { .. } | Self::Run { .. } => Hint::OtherEngine,
             Self::NotBatched { .. } | Self::Ragged { .. } => Hint::RemoveOutput,
             #[cfg(feature = "ort")]
             Self::Ort(error) => error.hint(),

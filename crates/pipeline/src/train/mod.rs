@@ -227,7 +227,7 @@ fn resume_locked(
 }
 
 /// The device as the recipe trains on it.
-fn device_of(recipe: &Recipe, device: &Device) -> Result<Device> {
+pub(crate) fn device_of(recipe: &Recipe, device: &Device) -> Result<Device> {
     Ok(device.clone().with_precision(recipe.training.precision)?)
 }
 
