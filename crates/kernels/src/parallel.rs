@@ -36,10 +36,13 @@ pub(crate) fn threads_for(elements: usize) -> usize {
     }
 }
 
+/// How much less work it is to do next to nothing with an element.
+pub(crate) const LIGHT: usize = 8;
+
 /// The same for work that does next to nothing with each element but read and write it: of so many more elements, waking
 /// a thread, which takes some twenty microseconds, is worth while.
 pub(crate) fn threads_for_light(elements: usize) -> usize {
-    threads_for(elements / 8)
+    threads_for(elements / LIGHT)
 }
 
 /// Runs `work(task, tasks)` for each of `tasks` tasks.

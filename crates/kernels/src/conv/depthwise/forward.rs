@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::epilogue::Activation;
-use crate::parallel::{Scratch, Shared, share};
+use crate::parallel::{LIGHT, Scratch, Shared, share};
 use crate::simd_level::SimdLevel;
 
 use super::micro::{Depthwise, Gather, Tap, Window};
@@ -142,7 +142,7 @@ impl PreparedDepthwise {
         // A kernel of one tap scales and shifts: next to nothing.
         let activations = input.len() + output.len();
         let work = if shape.taps() == 1 {
-            activations / 8
+            activations / LIGHT
         } else {
             activations
         };

@@ -416,11 +416,7 @@ impl Step {
     /// Floats that are the same for every image.
     fn constants(&self) -> u64 {
         match self {
-            Self::Conv { conv, .. } => {
-                let shape = conv.shape();
-                let weights = shape.filters * (shape.channels / shape.groups);
-                (weights * shape.kernel[0] * shape.kernel[1]) as u64
-            }
+            Self::Conv { conv, .. } => conv.shape().weights_len() as u64,
             Self::LayerNorm { gamma, beta, .. } => (gamma.len() + beta.len()) as u64,
             _ => 0,
         }
