@@ -32,7 +32,7 @@ pub struct Model {
     /// Whether the graph turned out to fail at more than one image.
     pub(crate) one_at_a_time: AtomicBool,
     pub(crate) golden: Option<Golden>,
-    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) engine: Arc<dyn Engine>,
     /// Present where the number of threads was given; else rayon's global pool is used.
     pub(crate) threads: Option<Threads>,
 }

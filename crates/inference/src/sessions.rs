@@ -1,5 +1,6 @@
 //! The sessions of a model's engine, for threads that the caller has: each batch is computed in one of them.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use kiln_util::CancelToken;
@@ -12,8 +13,6 @@ use crate::model::Model;
 use crate::pool::{Pool, PoolGuard};
 use crate::run::AnyScores;
 
-type BoxedSession<'a> = Box<dyn Session + 'a>;
-
 /// What came of each image of a batch.
 pub type BatchResults = Vec<Result<Prediction, NotFinite>>;
 
@@ -21,22 +20,14 @@ pub type BatchResults = Vec<Result<Prediction, NotFinite>>;
 ///
 /// A server's threads take batches of their own size at their own time, where a
 /// [`stream`](Model::stream) reads its inputs itself.
-pub struct Sessions<'a> {
-    model: &'a Model,
-    pool: Pool<BoxedSession<'a>>,
+///
+/// `M` leads to the model: a reference, or an `Arc` for threads that outlive whoever loaded it.
+pub struct Sessions<M> {
+    model: M,
+    pool: Pool<Box<dyn Session>>,
 }
 
 impl Model {
-    /// Returns the sessions of the model's engine: as many as it gains from, at most one for each of the
-    /// model's threads. None is opened yet.
-    pub fn sessions(&self) -> Sessions<'_> {
-        let threads = self.runtime().threads.max(1);
-        Sessions {
-            model: self,
-            pool: Pool::up_to(self.engine.max_sessions().clamp(1, threads)),
-        }
-    }
-
     /// Classifies prepared images, `[images, channels, height, width]` as
     /// [`preprocessor`](Self::preprocessor) gives them, on all of the model's threads. The images may be left
     /// mirrored.
@@ -81,7 +72,23 @@ impl Model {
     }
 }
 
-impl<'a> Sessions<'a> {
+impl<M: Deref<Target = Model>> Sessions<M> {
+    /// Returns the sessions of a model's engine: as many as it gains from, at most one for each of the model's
+    /// threads. None is opened yet.
+    pub fn new(model: M) -> Self {
+        let threads = model.runtime().threads.max(1);
+        let limit = model.engine.max_sessions().clamp(1, threads);
+        Self {
+            model,
+            pool: Pool::up_to(limit),
+        }
+    }
+
+    /// Returns the model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
     /// Returns the maximum number of sessions.
     pub const fn limit(&self) -> usize {
         self.pool.limit()
@@ -102,8 +109,9 @@ impl<'a> Sessions<'a> {
     }
 
     /// Acquires an idle session; waits for one if all there may be are busy.
-    pub(crate) fn acquire(&self) -> Result<PoolGuard<'_, BoxedSession<'a>>, EngineError> {
-        self.pool.acquire_or_create(|| self.model.engine.session())
+    pub(crate) fn acquire(&self) -> Result<PoolGuard<'_, Box<dyn Session>>, EngineError> {
+        self.pool
+            .acquire_or_create(|| Arc::clone(&self.model.engine).session())
     }
 
     /// Opens every session and runs zeros on each, once for each size of runs that `images` images are cut into. What
@@ -113,15 +121,16 @@ impl<'a> Sessions<'a> {
     ///
     /// Returns why a session cannot be opened, or the engine's failure.
     pub fn warm_up(&self, images: usize, cancel: Option<&CancelToken>) -> Result<(), RunError> {
-        let size = self.model.preprocessor.len();
-        let run = |mut session: PoolGuard<'_, BoxedSession<'a>>| {
+        let model = self.model();
+        let size = model.preprocessor.len();
+        let run = |mut session: PoolGuard<'_, Box<dyn Session>>| {
             let mut sizes: Vec<usize> = session.chunks(images).iter().map(|it| it.images).collect();
             sizes.sort_unstable();
             sizes.dedup();
             let zeros = vec![0.0; sizes.last().copied().unwrap_or(0) * size];
             sizes.into_iter().try_for_each(|images| {
                 let zeros = &zeros[..images * size];
-                self.model
+                model
                     .run_on(&mut **session, zeros, images, cancel)
                     .map(drop)
             })
@@ -144,7 +153,7 @@ impl<'a> Sessions<'a> {
     }
 }
 
-impl std::fmt::Debug for Sessions<'_> {
+impl<M: Deref<Target = Model>> std::fmt::Debug for Sessions<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sessions")
             .field("limit", &self.limit())

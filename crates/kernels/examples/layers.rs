@@ -12,7 +12,8 @@ use kiln_kernels::{
     OutputGradient, Pool2d, ShapeError, Statistics, add, average_pool_backward,
     average_pool_forward, channel_gate_backward, channel_gate_forward, conv2d_backward,
     conv2d_forward, elementwise_backward, elementwise_forward, global_average_pool_backward,
-    global_average_pool_forward, layer_norm_backward, layer_norm_forward, norm_pool_forward,
+    global_average_pool_forward, layer_norm_backward, layer_norm_forward, max_pool_forward,
+    norm_pool_forward,
 };
 
 /// How long each line runs, and which lines do.
@@ -266,6 +267,9 @@ fn pointwise(timer: &Timer) -> Result<(), ShapeError> {
     };
     let pool = pool.checked()?;
     let (small_gradient, mut pooled) = (numbers(pool.output_len()), numbers(pool.output_len()));
+    timer.line("max pool 3x3 s2 forward", || {
+        max_pool_forward(&pool, &x, &mut pooled);
+    });
     timer.line("average pool 3x3 s2 forward", || {
         average_pool_forward(&pool, Divisor::Inside, &x, &mut pooled);
     });

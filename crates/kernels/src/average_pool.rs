@@ -49,14 +49,9 @@ pub fn average_pool_forward(
     assert_eq!(input.len(), shape.input_len(), "average pool: input");
     assert_eq!(output.len(), shape.output_len(), "average pool: output");
     let level = SimdLevel::current();
-    let (windows, length) = (shape.windows(), shape.image_in());
-    by_image(shape.batch, input.len(), output, |image, output| {
-        let input = &input[image * length..][..length];
-        let pixels = output.chunks_exact_mut(shape.channels);
-        for ((first, offsets), to) in windows.iter().zip(pixels) {
-            let factor = divisor.factor(shape, offsets.len());
-            mean(level, &input[first..], offsets, factor, to);
-        }
+    by_window(shape, input, output, |input, offsets, to| {
+        let factor = divisor.factor(shape, offsets.len());
+        mean(level, input, offsets, factor, to);
     });
 }
 
@@ -149,6 +144,36 @@ pub fn global_average_pool_backward(
             .for_each(|(to, gradient)| *to = gradient * factor);
         for pixel in rest.chunks_exact_mut(channels.max(1)) {
             pixel.copy_from_slice(first);
+        }
+    });
+}
+
+/// Runs `work(input from its first pixel on, distances of its pixels from there, its pixel of output)` for each window,
+/// in parallel.
+pub(crate) fn by_window(
+    shape: &NormPoolShape,
+    input: &[f32],
+    output: &mut [f32],
+    work: impl Fn(&[f32], &[usize], &mut [f32]) + Sync,
+) {
+    let (windows, channels, length) = (shape.windows(), shape.channels, shape.image_in());
+    let [rows, columns] = shape.output();
+    let in_image = rows * columns;
+    let output = Shared::new(output);
+    parallel::tasks(parallel::threads_for_light(input.len()), |task, tasks| {
+        let mine = share(shape.batch * in_image, task, tasks);
+        let mut at = mine.start;
+        while at < mine.end {
+            let (image, from) = (at / in_image, at % in_image);
+            let until = (from + mine.end - at).min(in_image);
+            let input = &input[image * length..][..length];
+            // SAFETY: each window is one task's.
+            let output = unsafe { output.slice(at * channels, (until - from) * channels) };
+            let pixels = output.chunks_exact_mut(channels);
+            for ((first, offsets), to) in windows.range(from..until).zip(pixels) {
+                work(&input[first..], offsets, to);
+            }
+            at += until - from;
         }
     });
 }

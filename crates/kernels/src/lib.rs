@@ -7,6 +7,7 @@
 //! | convolution or dense layer; bias, residual and activation in the same pass | [`conv2d_forward`], [`PreparedConv2d`] | [`conv2d_backward`] |
 //! | `ReLU`, `ReLU6` in the pass before them | [`Activation`] | [`activation_gradient`] |
 //! | batch norm, residual, activation, max-pooling, dropout: one operation, each part optional | [`norm_pool_forward`] | [`NormPoolGradient`] |
+//! | max-pooling alone | [`max_pool_forward`] | |
 //! | average pooling | [`average_pool_forward`] | [`average_pool_backward`] |
 //! | mean of an image | [`global_average_pool_forward`] | [`global_average_pool_backward`] |
 //! | squeeze-and-excitation's product | [`channel_gate_forward`] | [`channel_gate_backward`] |
@@ -30,7 +31,7 @@
 //! | `conv` | convolution: sizes, tiles, packed weights, the passes |
 //! | `norm_pool` | normalization, activation, pooling and dropout after it |
 //! | `epilogue` | what the two above apply to their results: activation, residual |
-//! | `average_pool`, `channel_gate`, `layer_norm`, `elementwise`, `softmax`, `matmul`, `dropout`, `adam`, `layout` | one operation each |
+//! | `max_pool`, `average_pool`, `channel_gate`, `layer_norm`, `elementwise`, `softmax`, `matmul`, `dropout`, `adam`, `layout` | one operation each |
 //! | `micro` | the two loops in which the multiplying happens, and their tile sizes |
 //! | `simd` | the vector operations that these loops are written in |
 //! | `simd_level` | the choice of an instruction set, and functions compiled for each |
@@ -113,6 +114,7 @@ mod error;
 mod layer_norm;
 mod layout;
 mod matmul;
+mod max_pool;
 mod micro;
 mod norm_pool;
 mod parallel;
@@ -141,6 +143,7 @@ pub use error::ShapeError;
 pub use layer_norm::{LayerNorm, LayerNormGradients, layer_norm_backward, layer_norm_forward};
 pub use layout::nchw_to_nhwc;
 pub use matmul::{MatMul, MatMulShape, Matrix, matmul};
+pub use max_pool::max_pool_forward;
 pub use norm_pool::{
     Norm, NormPool, NormPoolGradient, NormPoolShape, NormPoolState, NormPoolSteps, Pool2d,
     Statistics, norm_pool_forward,

@@ -5,9 +5,10 @@
 use std::arch::x86_64::{
     __m256, __m256i, __m512, __m512bh, __mmask16, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
     _mm256_loadu_si256, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps,
-    _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_add_ps, _mm512_dpbf16_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_max_ps,
-    _mm512_min_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_ps,
+    _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps,
+    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use crate::epilogue::Activation;
@@ -41,6 +42,8 @@ pub(crate) trait Simd {
     unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// `a + b`.
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a - b`.
+    unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `max(a, 0)`, NaN staying NaN.
     unsafe fn relu(a: Self::Vector) -> Self::Vector;
     /// `min(max(a, 0), 6)`, NaN staying NaN.
@@ -148,6 +151,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn sub(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+
+    #[inline(always)]
     unsafe fn relu(a: [f32; 8]) -> [f32; 8] {
         a.map(|x| Activation::Relu.apply(x))
     }
@@ -207,6 +215,11 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn add(a: __m256, b: __m256) -> __m256 {
         unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn sub(a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_sub_ps(a, b) }
     }
 
     #[inline(always)]
@@ -282,6 +295,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
     unsafe fn relu(a: __m512) -> __m512 {
         // The second operand is the result where one is NaN.
         unsafe { _mm512_max_ps(_mm512_setzero_ps(), a) }
@@ -346,6 +364,11 @@ impl Simd for Avx512Bf16 {
     #[inline(always)]
     unsafe fn add(a: __m512, b: __m512) -> __m512 {
         unsafe { Avx512::add(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+        unsafe { Avx512::sub(a, b) }
     }
 
     #[inline(always)]

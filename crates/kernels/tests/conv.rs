@@ -234,6 +234,26 @@ fn dense_conv() -> impl Strategy<Value = Conv2dShape> {
     )
 }
 
+/// Kernels of 3×3 and 5×5 with enough channels and filters for fewer multiplications, and every kind of border.
+fn small_kernel_conv() -> impl Strategy<Value = Conv2dShape> {
+    let sizes = ([1_usize..4, 2..11, 2..11], 8_usize..50, 8_usize..50);
+    let window = (
+        prop_oneof![Just(3_usize), Just(5)],
+        [0_usize..6, 0..6, 0..6, 0..6],
+    );
+    (sizes, window).prop_filter_map(
+        "the window must fit",
+        |(([batch, height, width], channels, filters), (kernel, padding))| {
+            let size = batch * height * width * channels * filters * kernel * kernel;
+            if size > 4_000_000 {
+                return None;
+            }
+            let sizes = Conv2d::new([batch, height, width, channels], filters, [kernel; 2]);
+            Conv2d { padding, ..sizes }.checked().ok()
+        },
+    )
+}
+
 /// One filter a channel, with every kind of border.
 fn depthwise_conv() -> impl Strategy<Value = Conv2dShape> {
     let sizes = (1_usize..4, 1_usize..14, 1_usize..14, 2_usize..70);
@@ -268,6 +288,13 @@ proptest! {
 
     #[test]
     fn any_convolution_is_its_definition(s in any_conv(), after in any_after(), seed in 1_u64..1000) {
+        at_each_level(|_| check(&s, after, seed));
+    }
+
+    #[test]
+    fn a_convolution_of_a_small_kernel_is_its_definition(
+        s in small_kernel_conv(), after in any_after(), seed in 1_u64..1000,
+    ) {
         at_each_level(|_| check(&s, after, seed));
     }
 
@@ -340,6 +367,35 @@ fn the_networks_depthwise_convolutions_are_their_definitions() {
         at_each_level(|_| check(&s, after, 7));
         for threads in [1, 3] {
             with_threads(threads, || check(&s, after, 8));
+        }
+    }
+}
+
+/// To the last bit: scores must not depend on who else is in the batch.
+#[test]
+fn an_image_comes_to_the_same_in_any_batch_on_any_threads() {
+    for (kernel, padding) in [(3, 1), (5, 2), (5, 0)] {
+        let shape = |batch| {
+            let sizes = Conv2d::new([batch, 11, 9, 48], 70, [kernel; 2]);
+            sizes.padded(padding).checked().expect("a valid shape")
+        };
+        let (all, one) = (shape(23), shape(1));
+        let input = numbers(1, all.input_len());
+        let weights = numbers(2, all.weights_len());
+        let forward = |s: &Conv2dShape, input: &[f32]| {
+            let mut output = vec![f32::NAN; s.output_len()];
+            conv2d_forward(s, input, &weights, &Epilogue::default(), &mut output);
+            output
+        };
+        let expected = with_threads(1, || forward(&all, &input));
+        for threads in [2, 3] {
+            assert_eq!(with_threads(threads, || forward(&all, &input)), expected);
+            let images = input
+                .chunks(one.input_len())
+                .zip(expected.chunks(one.output_len()));
+            for (input, expected) in images {
+                assert_eq!(with_threads(threads, || forward(&one, input)), expected);
+            }
         }
     }
 }

@@ -6,10 +6,10 @@ use common::{
     Sum, assert_close, assert_close_sums, assert_close_within, at_each_level, numbers, with_threads,
 };
 use kiln_kernels::{
-    Divisor, LayerNorm, LayerNormGradients, NormPool, NormPoolShape, Pool2d, average_pool_backward,
-    average_pool_forward, channel_gate_backward, channel_gate_forward,
-    global_average_pool_backward, global_average_pool_forward, layer_norm_backward,
-    layer_norm_forward,
+    Divisor, LayerNorm, LayerNormGradients, NormPool, NormPoolShape, NormPoolState, NormPoolSteps,
+    Pool2d, average_pool_backward, average_pool_forward, channel_gate_backward,
+    channel_gate_forward, global_average_pool_backward, global_average_pool_forward,
+    layer_norm_backward, layer_norm_forward, max_pool_forward, norm_pool_forward,
 };
 use proptest::prelude::*;
 
@@ -89,6 +89,30 @@ fn check_pool(s: &NormPoolShape, divisor: Divisor, seed: u64) {
     average_pool_backward(s, divisor, &gradient, &mut to);
     assert_close_sums("average pool", &output, &expected);
     assert_close_sums("average pool's gradient", &to, &expected_gradient);
+}
+
+/// Maxima are the largest of each window, and to the last bit those of the pass with places, where there are NaNs too.
+fn check_max_pool(s: &NormPoolShape, seed: u64) {
+    let mut input = numbers(seed, s.input_len());
+    let (mut output, mut placed) = (vec![f32::NAN; s.output_len()], vec![0.0; s.output_len()]);
+    let mut expected = vec![f32::NEG_INFINITY; s.output_len()];
+    pooled(s, |o, i, _| expected[o] = expected[o].max(input[i]));
+    max_pool_forward(s, &input, &mut output);
+    assert_eq!(output, expected);
+    for i in (0..input.len()).step_by(5) {
+        input[i] = f32::NAN;
+    }
+    let mut state = NormPoolState::default();
+    norm_pool_forward(
+        s,
+        &NormPoolSteps::default(),
+        &input,
+        &mut placed,
+        &mut state,
+    );
+    max_pool_forward(s, &input, &mut output);
+    let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&output), bits(&placed));
 }
 
 fn check_global_pool_and_gate([batch, pixels, channels]: [usize; 3], seed: u64) {
@@ -183,6 +207,11 @@ proptest! {
     }
 
     #[test]
+    fn max_pools_are_their_definitions(s in any_pool(), seed in 1_u64..1000) {
+        at_each_level(|_| check_max_pool(&s, seed));
+    }
+
+    #[test]
     fn global_pools_and_gates_are_their_definitions(
         sizes in [1_usize..6, 1..70, 1..70], seed in 1_u64..1000,
     ) {
@@ -198,7 +227,7 @@ proptest! {
 #[test]
 fn large_ones_are_their_definitions_on_several_threads() {
     let pool = NormPool {
-        batch: 5,
+        batch: 9,
         height: 40,
         width: 33,
         channels: 24,
@@ -212,6 +241,7 @@ fn large_ones_are_their_definitions_on_several_threads() {
     for threads in [1, 3] {
         with_threads(threads, || {
             check_pool(&pool, Divisor::Inside, 3);
+            check_max_pool(&pool, 6);
             check_global_pool_and_gate([7, 1000, 24], 4);
             check_layer_norm(2000, 96, 5);
         });

@@ -1,5 +1,7 @@
 //! What an engine has to provide.
 
+use std::sync::Arc;
+
 use kiln_onnx::{DataType, ModelProto};
 
 use crate::choice::{Device, EngineId, RuntimeInfo};
@@ -28,7 +30,7 @@ pub struct EngineInfo {
     pub(crate) load: LoadFn,
 }
 
-type LoadFn = fn(&Source<'_>, &Options, usize) -> Result<Box<dyn Engine>, EngineError>;
+type LoadFn = fn(&Source<'_>, &Options, usize) -> Result<Arc<dyn Engine>, EngineError>;
 
 impl EngineInfo {
     /// Finds out whether the engine works on this machine, loading libraries as a model would.
@@ -140,7 +142,7 @@ pub trait Engine: Send + Sync {
     fn max_sessions(&self) -> usize;
 
     /// Opens a session; there are never more than [`max_sessions`](Self::max_sessions).
-    fn session(&self) -> Result<Box<dyn Session + '_>, EngineError>;
+    fn session(self: Arc<Self>) -> Result<Box<dyn Session>, EngineError>;
 }
 
 /// Computes one run at a time on the thread that calls it, beside other sessions of the same

@@ -8,6 +8,7 @@ pub(crate) mod ort;
 mod tract;
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::choice::{EngineId, ParseEngineError};
 use crate::options::Options;
@@ -82,7 +83,7 @@ pub(crate) fn load(
     source: &Source<'_>,
     options: &Options,
     threads: usize,
-) -> Result<Box<dyn Engine>, EngineError> {
+) -> Result<Arc<dyn Engine>, EngineError> {
     let (engine, device) = (options.engine, options.device);
     let info = engine.info();
     if !info.supports(device) {

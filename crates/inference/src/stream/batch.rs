@@ -41,7 +41,7 @@ impl<P> Work<'_, P> {
     pub fn on_session<T, E>(
         &self,
         items: Vec<T>,
-        sessions: &Sessions<'_>,
+        sessions: &Sessions<&Model>,
         pixels: &mut Vec<f32>,
     ) -> Result<(Items<T, E>, Batch), RunError>
     where

@@ -17,6 +17,7 @@ use kiln_util::CancelToken;
 use crate::classify::Prediction;
 use crate::error::{RunError, Unclassified};
 use crate::model::Model;
+use crate::sessions::Sessions;
 
 /// Most images of a batch whose size was not given: more make no engine faster.
 const LARGEST_BATCH: usize = 64;
@@ -255,7 +256,7 @@ impl<F> Delivery<'_, F> {
         F: FnMut(T, Result<Classified<'_>, Unclassified<E>>) -> ControlFlow<B>,
     {
         let (threads, batch_size) = (self.model.runtime().threads, self.summary.batch_size);
-        let sessions = self.model.sessions();
+        let sessions = Sessions::new(self.model);
         let start = Instant::now();
         if warm_up {
             sessions.warm_up(batch_size, work.cancel)?;

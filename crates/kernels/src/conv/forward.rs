@@ -19,6 +19,7 @@ use super::geometry::ConvGeometry;
 use super::pack::{Panels, Pass, pack};
 use super::plan::{Plan, Split, Weights};
 use super::shape::Conv2dShape;
+use super::winograd::{Finish, Winograd};
 
 /// Convolution (cross-correlation) with bias, residual and activation: `output = activation(input ⋆
 /// weights + bias + residual)`.
@@ -57,6 +58,10 @@ pub struct PreparedConv2d {
 
 enum Way {
     Product(Box<Product>),
+    Winograd {
+        winograd: Box<Winograd>,
+        bias: Option<Scratch>,
+    },
     Depthwise(Box<PreparedDepthwise>),
 }
 
@@ -91,6 +96,11 @@ impl PreparedConv2d {
         }
         let way = if is_depthwise(shape) {
             Way::Depthwise(Box::new(PreparedDepthwise::new(shape, weights, bias)))
+        } else if let Some(winograd) = Winograd::forward(shape, weights) {
+            Way::Winograd {
+                bias: bias.map(|bias| pad_bias(bias, winograd.panels())),
+                winograd: Box::new(winograd),
+            }
         } else {
             Way::Product(Box::new(Product::new(shape, weights, bias)))
         };
@@ -122,6 +132,14 @@ impl PreparedConv2d {
         match &self.way {
             Way::Product(product) => {
                 product.forward(shape, input, residual, self.activation, output);
+            }
+            Way::Winograd { winograd, bias } => {
+                let finish = Finish {
+                    bias: bias.as_deref(),
+                    residual,
+                    activation: self.activation,
+                };
+                winograd.compute(shape.batch, input, finish, output);
             }
             Way::Depthwise(depthwise) => {
                 depthwise.forward(shape, input, residual, self.activation, output);

@@ -195,6 +195,12 @@ impl ConvGeometry {
         }
     }
 
+    /// Taps of all outputs of an image, without those on padding.
+    pub(crate) fn taps(&self) -> usize {
+        let of = |axis: &Axis| axis.taps.iter().map(Vec::len).sum::<usize>();
+        of(&self.y) * of(&self.x)
+    }
+
     fn ends(shape: &Conv2dShape) -> ([usize; 3], [usize; 3]) {
         let [rows, columns] = shape.output();
         (

@@ -9,6 +9,7 @@
 //! | the passes | `forward`, `backward` |
 //! | the sum over pixels for the weights | `weight_gradient` |
 //! | the output's gradient before the activation | `output_gradient` |
+//! | 3×3 and 5×5 kernels by fewer multiplications | `winograd` |
 //! | all of this for one filter a channel | `depthwise` |
 
 mod backward;
@@ -20,6 +21,7 @@ mod pack;
 mod plan;
 mod shape;
 mod weight_gradient;
+mod winograd;
 
 pub use backward::conv2d_backward;
 pub use forward::{PreparedConv2d, conv2d_forward};

@@ -307,7 +307,7 @@ fn forward_lanes<const L: usize>(
 
 /// `L` values from `start` on.
 #[inline(always)]
-pub(super) fn lanes<const L: usize>(values: &[f32], start: usize) -> [f32; L] {
+pub(crate) fn lanes<const L: usize>(values: &[f32], start: usize) -> [f32; L] {
     *values[start..]
         .first_chunk()
         .expect("a window lies inside its image")

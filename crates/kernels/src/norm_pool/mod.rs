@@ -10,6 +10,7 @@ mod shape;
 mod state;
 
 pub use backward::NormPoolGradient;
+pub(crate) use forward::lanes;
 pub use forward::{NormPoolSteps, norm_pool_forward};
 pub use shape::{NormPool, NormPoolShape, Pool2d};
 pub use state::{Norm, NormPoolState, Statistics};

@@ -5,7 +5,7 @@
 //! for those that reach over an edge. The passes then walk a window of any size, stride and padding
 //! by one loop without conditions.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use crate::error::{ShapeError, elements};
 
@@ -219,7 +219,13 @@ impl Windows {
     /// Each window's first element in the image, and the distances of all its elements from there.
     #[inline(always)]
     pub fn iter(&self) -> impl Iterator<Item = (usize, &[usize])> {
-        self.windows
+        self.range(0..self.windows.len())
+    }
+
+    /// The same for the windows of a range.
+    #[inline(always)]
+    pub fn range(&self, range: Range<usize>) -> impl Iterator<Item = (usize, &[usize])> {
+        self.windows[range]
             .iter()
             .map(|&(first, offsets)| (first, &self.offsets[offsets][..]))
     }

@@ -57,6 +57,13 @@ pub enum Failure {
     Model(String),
 }
 
+impl Failure {
+    /// The failure of what panicked.
+    pub fn unexpected() -> Self {
+        Self::Model("the model failed unexpectedly".into())
+    }
+}
+
 /// Sends what came of an image to whoever waits for it.
 pub type Respond = oneshot::Sender<Result<Answer, Failure>>;
 

@@ -3,41 +3,29 @@
 mod job;
 mod prepare;
 mod queue;
+mod trial;
 mod worker;
 
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kiln_inference::{
-    EngineId, InputKind, Model, ModelFile, Options, RunError, Sessions, Sidecar, SidecarError,
-    VerifyError,
+    EngineId, InputKind, Model, ModelFile, Options, Sidecar, SidecarError, VerifyError,
 };
+use kiln_util::catch_panic;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 pub use job::{Answer, Failure, Input, Timings};
 pub use queue::Refused;
 
-use crate::metrics::{Metrics, ModelMetrics};
+use crate::metrics::Metrics;
 use job::Job;
-use queue::Queue;
 use worker::Work;
-
-/// Images in a batch by default: larger ones make engines little faster, and everyone in them waits longer.
-const DEFAULT_BATCH: usize = 16;
-/// A run of one image that is so short that what a batch saves beside the graph counts: some 50 microseconds of waking
-/// and answering for each.
-const QUICK: Duration = Duration::from_millis(2);
-/// Images of a batch that is compared with single images.
-const TRIAL_BATCH: usize = 4;
-/// Runs of each kind that are compared, after a first one.
-const TRIALS: usize = 3;
-/// The share of the time that is worth another way of running: less is what measurements vary by.
-const WORTHWHILE: f64 = 0.9;
 
 /// How models are loaded and run.
 #[derive(Debug, Clone)]
@@ -122,16 +110,14 @@ pub struct Served {
     pub input_name: String,
     /// What there is to say of its golden vectors.
     pub golden: String,
-    queue: Arc<Queue<Job>>,
-    metrics: Arc<ModelMetrics>,
+    work: Arc<Work>,
 }
 
 /// Images of a request that wait for their answers. Dropping it takes those out of the queue that no worker has
 /// taken.
 #[derive(Debug)]
 pub struct Ticket {
-    queue: Arc<Queue<Job>>,
-    metrics: Arc<ModelMetrics>,
+    work: Arc<Work>,
     numbers: Range<u64>,
     receivers: Vec<oneshot::Receiver<Result<Answer, Failure>>>,
 }
@@ -161,26 +147,35 @@ impl Served {
         } else {
             "not replayed".into()
         };
-        let version_text = version.to_string();
+        let metrics = metrics.of_model(name, &version.to_string(), model.labels());
+        let failed = |reason: String| LoadError::WarmUp {
+            path: path.into(),
+            reason,
+        };
+        let prepared = catch_panic(|| Work::prepare(Arc::clone(&model), metrics, settings));
+        let work = prepared
+            .unwrap_or_else(|_| Err("the engine panicked".into()))
+            .map_err(failed)?;
         let served = Arc::new(Self {
             name: name.to_owned(),
             version,
             path: path.into(),
+            model,
             input_name,
             golden,
-            queue: Arc::new(Queue::new(settings.queue)),
-            metrics: Arc::new(metrics.of_model(name, &version_text, model.labels())),
-            model,
+            work: Arc::new(work),
         });
-        let (workers, max_batch) = served.start(settings)?;
-        served.metrics.set_ready(true);
+        served
+            .start_workers()
+            .map_err(|error| failed(error.to_string()))?;
+        served.work.metrics.set_ready(true);
         info!(
             model = name,
             version,
             path = %path.display(),
             engine = %served.model.runtime().engine,
-            workers,
-            max_batch,
+            workers = served.work.workers,
+            max_batch = served.work.max_batch,
             golden = served.golden,
             seconds = start.elapsed().as_secs_f64(),
             "model is ready"
@@ -188,76 +183,26 @@ impl Served {
         Ok(served)
     }
 
-    /// Warms the sessions up and starts the workers. Returns their number, and the maximum number of images in a batch.
-    fn start(&self, settings: &Settings) -> Result<(usize, usize), LoadError> {
-        let (sender, receiver) = sync_channel(1);
-        let model = Arc::clone(&self.model);
-        let queue = Arc::clone(&self.queue);
-        let metrics = Arc::clone(&self.metrics);
-        let (max_delay, max_pixels) = (settings.max_delay, settings.max_pixels);
-        let wanted = settings.max_batch;
-        let name = format!("{}-{}", self.name, self.version);
-        // Holds what workers borrow, and ends after the last of them.
-        let run = move || {
-            let sessions = model.sessions();
-            let threads = model.runtime().threads.max(1);
-            // Where sessions are fewer, others prepare images meanwhile.
-            let workers = if sessions.limit() < threads {
-                threads + sessions.limit()
-            } else {
-                threads
-            };
-            let prepared = || {
-                let batch = max_batch(&model, &sessions, wanted)?;
-                sessions.warm_up(batch, None)?;
-                Ok((batch, shares_single(&model, &sessions)?))
-            };
-            let prepared: Result<_, RunError> = prepared();
-            let (max_batch, shares_single) = match prepared {
-                Ok(prepared) => prepared,
-                Err(error) => {
-                    // Whoever waits for it is there.
-                    let _ = sender.send(Err(error.to_string()));
-                    return;
-                }
-            };
-            if sender.send(Ok((workers, max_batch))).is_err() {
-                return;
+    /// Starts the threads that answer the queue until it is closed and empty.
+    fn start_workers(&self) -> io::Result<()> {
+        for worker in 0..self.work.workers {
+            let work = Arc::clone(&self.work);
+            let thread = thread::Builder::new()
+                .name(format!("{}-{}-{worker}", self.name, self.version))
+                .spawn(move || work.run());
+            match thread {
+                Ok(_) => {}
+                Err(error) if worker == 0 => return Err(error),
+                Err(error) => warn!(%error, "the system refuses a thread: fewer workers"),
             }
-            let work = Work {
-                model: &model,
-                sessions: &sessions,
-                queue: &queue,
-                metrics: &metrics,
-                max_batch,
-                max_delay,
-                max_pixels,
-                workers,
-                shares_single,
-            };
-            thread::scope(|scope| {
-                for worker in 1..workers {
-                    let thread = thread::Builder::new().name(format!("{name}-{worker}"));
-                    if let Err(error) = thread.spawn_scoped(scope, || work.run()) {
-                        warn!(%error, "the system refuses a thread: fewer workers");
-                    }
-                }
-                work.run();
-            });
-        };
-        let failed = |reason: String| LoadError::WarmUp {
-            path: self.path.clone(),
-            reason,
-        };
-        thread::Builder::new()
-            .name(format!("{}-{}-0", self.name, self.version))
-            .spawn(run)
-            .map_err(|error| failed(error.to_string()))?;
-        match receiver.recv() {
-            Ok(Ok(started)) => Ok(started),
-            Ok(Err(reason)) => Err(failed(reason)),
-            Err(_) => Err(failed("the engine panicked".into())),
         }
+        Ok(())
+    }
+
+    /// Answers an image at once on the calling thread, where the graph is quick, the image small, and nobody waits;
+    /// `None` where it is to be [submitted](Self::submit).
+    pub fn answer_here(&self, input: &Input) -> Option<Result<Answer, Failure>> {
+        self.work.answer_here(input)
     }
 
     /// Puts images into the queue, all or none.
@@ -273,11 +218,10 @@ impl Served {
                 (Job { input, respond }, receiver)
             })
             .unzip();
-        let numbers = self.queue.push(jobs)?;
-        self.metrics.queued(self.queue.len());
+        let numbers = self.work.queue.push(jobs)?;
+        self.work.count_queued();
         Ok(Ticket {
-            queue: Arc::clone(&self.queue),
-            metrics: Arc::clone(&self.metrics),
+            work: Arc::clone(&self.work),
             numbers,
             receivers,
         })
@@ -286,18 +230,18 @@ impl Served {
     /// Ends the service of a model that another has replaced: what is in the queue is still answered, and nothing
     /// else taken.
     pub fn retire(&self) {
-        self.queue.close();
+        self.work.queue.close();
     }
 
     /// The same for a model in whose place there is none.
     pub fn withdraw(&self) {
-        self.metrics.set_ready(false);
+        self.work.metrics.set_ready(false);
         self.retire();
     }
 
     /// Returns the maximum number of images that wait.
     pub fn queue_capacity(&self) -> usize {
-        self.queue.capacity()
+        self.work.queue.capacity()
     }
 
     /// Returns the engine that computes it.
@@ -335,7 +279,7 @@ impl Ticket {
         for (at, receiver) in self.receivers.iter_mut().enumerate() {
             let result = receiver
                 .await
-                .unwrap_or_else(|_| Err(Failure::Model("the model failed unexpectedly".into())));
+                .unwrap_or_else(|_| Err(Failure::unexpected()));
             answers.push(result.map_err(|failure| (at, failure))?);
         }
         self.numbers.start = self.numbers.end;
@@ -346,8 +290,8 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.numbers.is_empty() {
-            self.queue.remove(&self.numbers);
-            self.metrics.queued(self.queue.len());
+            self.work.queue.remove(&self.numbers);
+            self.work.count_queued();
         }
     }
 }
@@ -382,67 +326,4 @@ fn verify(model: &Model, path: &Path) -> Result<String, LoadError> {
             reason,
         }),
     }
-}
-
-/// The time of a run of so many images in a session, the least of some.
-fn session_time(
-    sessions: &Sessions<'_>,
-    values: &mut [f32],
-    images: usize,
-) -> Result<Duration, RunError> {
-    let mut least = Duration::MAX;
-    // One more, since engines plan and allocate at the first.
-    for _ in 0..=TRIALS {
-        let start = Instant::now();
-        sessions.classify(values, images)?;
-        least = least.min(start.elapsed());
-    }
-    Ok(least)
-}
-
-/// The maximum number of images in a batch: what is `wanted`, or else a number by which an image takes less time than
-/// alone; of large networks it does not, and everyone in a batch would only wait longer.
-fn max_batch(
-    model: &Model,
-    sessions: &Sessions<'_>,
-    wanted: Option<usize>,
-) -> Result<usize, RunError> {
-    let spec = model.spec();
-    if let Some(batch) = spec.batch {
-        return Ok(batch);
-    }
-    // The scores of an image must not depend on who else sends some.
-    if spec.is_batch_dependent {
-        return Ok(1);
-    }
-    if let Some(wanted) = wanted {
-        return Ok(wanted.max(1));
-    }
-    let limit = DEFAULT_BATCH.min(model.stream_batch_size());
-    let some = TRIAL_BATCH.min(limit);
-    let size = model.preprocessor().len();
-    let mut values = vec![0.0; some * size];
-    let alone = session_time(sessions, &mut values[..size], 1)?;
-    let together = session_time(sessions, &mut values, some)? / some as u32;
-    Ok(if alone < QUICK || together < alone.mul_f64(WORTHWHILE) {
-        limit
-    } else {
-        1
-    })
-}
-
-/// Measures whether one image is computed faster by all threads together than in a session. Sessions are warm.
-fn shares_single(model: &Model, sessions: &Sessions<'_>) -> Result<bool, RunError> {
-    if model.runtime().threads < 2 {
-        return Ok(false);
-    }
-    let mut values = vec![0.0; model.preprocessor().len()];
-    let alone = session_time(sessions, &mut values, 1)?;
-    let mut together = Duration::MAX;
-    for _ in 0..=TRIALS {
-        let start = Instant::now();
-        model.classify_prepared(&mut values, 1)?;
-        together = together.min(start.elapsed());
-    }
-    Ok(together < alone.mul_f64(WORTHWHILE))
 }

@@ -9,6 +9,11 @@ use kiln_util::thousands;
 
 use super::job::{Failure, Input};
 
+/// Most bytes of a file that counts as small.
+const SMALL_FILE: usize = 64 << 10;
+/// Most pixels of an image that counts as small.
+const SMALL_IMAGE: u64 = 128 * 128;
+
 /// Writes the model's input to `out`, and returns the pixels that the model sees where they are to be kept.
 ///
 /// # Errors
@@ -64,6 +69,20 @@ fn check_size(bytes: &[u8], name: &str, max_pixels: u64) -> Result<(), Failure> 
         "{name} is {width}x{height}: expected at most {} pixels",
         thousands(max_pixels as usize)
     )))
+}
+
+/// Returns whether an image is known to be prepared in some tenths of a millisecond: by the size in its header, and that
+/// of its file.
+pub fn is_small(input: &Input) -> bool {
+    match input {
+        Input::Values(_) => true,
+        Input::File { bytes, .. } => {
+            bytes.len() <= SMALL_FILE
+                && size(bytes).is_some_and(|(width, height)| {
+                    u64::from(width) * u64::from(height) <= SMALL_IMAGE
+                })
+        }
+    }
 }
 
 /// Width and height by the header.
@@ -130,6 +149,21 @@ mod tests {
         }
         let error = check_size(b"GIF89a\xff\xff\xff\xff\0\0", "image 1", 64_000_000).unwrap_err();
         assert!(error.to_string().contains("65535x65535"), "{error}");
+    }
+
+    #[test]
+    fn small_images_are_told_by_their_headers() {
+        let is_small = |width, height| {
+            let image = DynamicImage::new_luma8(width, height);
+            super::is_small(&input(file(&image, ImageFormat::Png), false))
+        };
+        assert!(is_small(128, 128));
+        // A file of some hundred bytes.
+        assert!(!is_small(129, 128));
+        let mut bytes = file(&DynamicImage::new_luma8(8, 8), ImageFormat::Png);
+        bytes.resize(SMALL_FILE + 1, 0);
+        assert!(!super::is_small(&input(bytes, false)));
+        assert!(!super::is_small(&input(b"hello".to_vec(), false)));
     }
 
     #[test]

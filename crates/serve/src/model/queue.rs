@@ -21,6 +21,8 @@ struct State<T> {
     next: u64,
     /// Workers that wait for a job.
     idle: usize,
+    /// Jobs that are done without having been in the queue, each in the place of a worker that waits.
+    passing: usize,
     closed: bool,
 }
 
@@ -57,6 +59,7 @@ impl<T> Queue<T> {
                 jobs: VecDeque::new(),
                 next: 0,
                 idle: 0,
+                passing: 0,
                 closed: false,
             }),
             changed: Condvar::new(),
@@ -86,6 +89,17 @@ impl<T> Queue<T> {
             self.changed.notify_one();
         }
         Ok(numbers)
+    }
+
+    /// Returns a place for a job that the caller does itself, at once: there is one where no job waits and a worker does,
+    /// which rests until the place is given back. A queue that is closed has none.
+    pub fn pass(&self) -> Option<Passing<'_, T>> {
+        let mut state = self.lock();
+        let has_place = !state.closed && state.jobs.is_empty() && state.passing < state.idle;
+        has_place.then(|| {
+            state.passing += 1;
+            Passing(self)
+        })
     }
 
     /// Removes those of these jobs that no worker has taken.
@@ -124,7 +138,8 @@ impl<T> Queue<T> {
             let woken = self.changed.wait_timeout(state, left);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let share = state.jobs.len().div_ceil(state.idle);
+        let sharing = state.idle.saturating_sub(state.passing).max(1);
+        let share = state.jobs.len().div_ceil(sharing);
         // A worker that waits for a fuller batch has asked for one.
         let count = if max_delay.is_zero() {
             share.min(limit)
@@ -137,7 +152,7 @@ impl<T> Queue<T> {
             .drain(..count.max(1))
             .map(|waiting| (waiting.job, now - waiting.since))
             .collect();
-        let is_alone = state.jobs.is_empty() && state.idle == workers;
+        let is_alone = state.jobs.is_empty() && state.idle == workers && state.passing == 0;
         state.idle -= 1;
         // One notification may have woken this worker in the place of another.
         if !state.jobs.is_empty() {
@@ -164,6 +179,16 @@ impl<T> Queue<T> {
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of a job that is done without the queue; dropping it gives it back.
+#[derive(Debug)]
+pub struct Passing<'a, T>(&'a Queue<T>);
+
+impl<T> Drop for Passing<'_, T> {
+    fn drop(&mut self) {
+        self.0.lock().passing -= 1;
     }
 }
 
@@ -239,6 +264,33 @@ mod tests {
         queue.push((0..6).collect()).unwrap();
         let taken: Vec<_> = workers.into_iter().map(|it| it.join().unwrap()).collect();
         assert_eq!(taken, [3, 3]);
+    }
+
+    #[test]
+    fn a_job_passes_an_empty_queue_in_the_place_of_an_idle_worker() {
+        let queue = Arc::new(Queue::new(10));
+        assert!(queue.pass().is_none(), "there is no worker");
+        let worker = {
+            let queue = Arc::clone(&queue);
+            std::thread::spawn(move || {
+                let batch = queue.take(8, NOW, 1).unwrap();
+                (numbers(&batch), batch.is_alone)
+            })
+        };
+        while queue.lock().idle < 1 {
+            std::thread::yield_now();
+        }
+        let passing = queue.pass().unwrap();
+        assert!(queue.pass().is_none(), "the only worker's place is taken");
+        drop(passing);
+        let passing = queue.pass().unwrap();
+        // Whatever comes meanwhile is not kept waiting.
+        queue.push(vec![1]).unwrap();
+        assert_eq!(worker.join().unwrap(), (vec![1], false));
+        drop(passing);
+        assert!(queue.pass().is_none(), "no worker waits");
+        queue.close();
+        assert!(queue.pass().is_none());
     }
 
     #[test]

@@ -1,26 +1,28 @@
-//! The threads that answer a model's queue: each takes a batch, prepares it, and runs the graph in a session.
+//! What answers a model's requests. Threads of the model's own take batches from its queue, prepare them, and run the
+//! graph in a session; a small image for a quick graph is answered by the thread that read the request, since waking
+//! another and being woken by it takes as long as the graph.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kiln_inference::{BatchResults, Model, RunError, Sessions};
+use kiln_inference::{BatchResults, Model, Prediction, RunError, Sessions};
 use kiln_util::catch_panic;
 use tracing::error;
 
-use super::job::{Answer, Failure, Job, Timings};
-use super::prepare::prepare;
+use super::job::{Answer, Failure, Input, Job, Timings};
+use super::prepare::{is_small, prepare};
 use super::queue::Queue;
 use crate::metrics::ModelMetrics;
 
-/// What the workers of a model share.
-pub struct Work<'a, 'm> {
-    /// The model.
-    pub model: &'a Model,
-    /// Its sessions.
-    pub sessions: &'a Sessions<'m>,
+/// What those that answer for a model share.
+#[derive(Debug)]
+pub struct Work {
+    /// The model's sessions.
+    pub sessions: Sessions<Arc<Model>>,
     /// Where jobs come from.
-    pub queue: &'a Queue<Job>,
+    pub queue: Queue<Job>,
     /// Where they are counted.
-    pub metrics: &'a ModelMetrics,
+    pub metrics: ModelMetrics,
     /// Maximum number of images in a batch.
     pub max_batch: usize,
     /// How long a batch is waited for that is not full.
@@ -31,6 +33,8 @@ pub struct Work<'a, 'm> {
     pub workers: usize,
     /// Whether a single image is computed faster by all threads together.
     pub shares_single: bool,
+    /// Whether the graph is so quick that the thread which read a request answers it.
+    pub is_quick: bool,
 }
 
 /// An image of a batch that is prepared.
@@ -41,7 +45,46 @@ struct Prepared {
     pixels: Option<Vec<f32>>,
 }
 
-impl Work<'_, '_> {
+impl Work {
+    /// Answers one image on the calling thread; `None` where that could keep other requests of the thread from being
+    /// read, and the image belongs into the queue.
+    pub fn answer_here(&self, input: &Input) -> Option<Result<Answer, Failure>> {
+        if !self.is_quick || !is_small(input) {
+            return None;
+        }
+        let _place = self.queue.pass()?;
+        let answered = catch_panic(|| self.answer_one(input)).unwrap_or_else(|message| {
+            error!(message, "answering a request panicked");
+            Err(Failure::unexpected())
+        });
+        if let Err(failure) = &answered {
+            self.metrics.failed(failure);
+        }
+        Some(answered)
+    }
+
+    fn answer_one(&self, input: &Input) -> Result<Answer, Failure> {
+        let preprocessor = self.sessions.model().preprocessor();
+        let mut values = vec![0.0; preprocessor.len()];
+        let start = Instant::now();
+        let pixels = prepare(input, preprocessor, self.max_pixels, &mut values)?;
+        let prepared = Instant::now();
+        self.metrics.batch(1);
+        let prediction = self.classify_one(&mut values)?;
+        let timings = Timings {
+            queue: Duration::ZERO,
+            prepare: prepared - start,
+            inference: prepared.elapsed(),
+        };
+        self.metrics.answered(&prediction, &timings);
+        Ok(Answer {
+            prediction,
+            timings,
+            batch: 1,
+            pixels,
+        })
+    }
+
     /// Answers jobs until the queue is closed and empty.
     pub fn run(&self) {
         let mut values = Vec::new();
@@ -49,7 +92,7 @@ impl Work<'_, '_> {
             .queue
             .take(self.max_batch, self.max_delay, self.workers)
         {
-            self.metrics.queued(self.queue.len());
+            self.count_queued();
             let is_alone = batch.is_alone;
             // The senders of what panics are dropped, which their receivers hear of.
             if let Err(message) = catch_panic(|| self.answer(batch.jobs, is_alone, &mut values)) {
@@ -59,8 +102,13 @@ impl Work<'_, '_> {
         }
     }
 
+    /// Tells the metrics how many jobs wait.
+    pub fn count_queued(&self) {
+        self.metrics.queued(self.queue.len());
+    }
+
     fn answer(&self, jobs: Vec<(Job, Duration)>, is_alone: bool, values: &mut Vec<f32>) {
-        let preprocessor = self.model.preprocessor();
+        let preprocessor = self.sessions.model().preprocessor();
         let size = preprocessor.len();
         values.resize(jobs.len() * size, 0.0);
         let mut prepared: Vec<Prepared> = Vec::with_capacity(jobs.len());
@@ -106,13 +154,14 @@ impl Work<'_, '_> {
     }
 
     fn one_by_one(&self, prepared: Vec<Prepared>, values: &mut [f32]) {
-        let size = self.model.preprocessor().len();
+        let model = self.sessions.model();
+        let size = model.preprocessor().len();
         for (prepared, values) in prepared.into_iter().zip(values.chunks_exact_mut(size)) {
             // A run that failed may have left the images mirrored.
-            if self.model.flips()
+            if model.flips()
                 && let Err(failure) = prepare(
                     &prepared.job.input,
-                    self.model.preprocessor(),
+                    model.preprocessor(),
                     self.max_pixels,
                     values,
                 )
@@ -121,12 +170,16 @@ impl Work<'_, '_> {
                 continue;
             }
             let start = Instant::now();
-            let result = self.classify(values, 1, false).map_err(model_failure);
-            let result = result.and_then(|mut results| match results.pop() {
-                Some(result) => result.map_err(model_failure),
-                None => Err(Failure::Model("the model gave no scores".into())),
-            });
+            let result = self.classify_one(values);
             self.respond(prepared, 1, start.elapsed(), result);
+        }
+    }
+
+    fn classify_one(&self, values: &mut [f32]) -> Result<Prediction, Failure> {
+        let mut results = self.classify(values, 1, false).map_err(model_failure)?;
+        match results.pop() {
+            Some(result) => result.map_err(model_failure),
+            None => Err(Failure::Model("the model gave no scores".into())),
         }
     }
 
@@ -137,7 +190,7 @@ impl Work<'_, '_> {
         is_alone: bool,
     ) -> Result<BatchResults, RunError> {
         if is_alone && self.shares_single {
-            self.model.classify_prepared(values, images)
+            self.sessions.model().classify_prepared(values, images)
         } else {
             self.sessions.classify(values, images)
         }
@@ -148,7 +201,7 @@ impl Work<'_, '_> {
         prepared: Prepared,
         batch: usize,
         inference: Duration,
-        result: Result<kiln_inference::Prediction, Failure>,
+        result: Result<Prediction, Failure>,
     ) {
         let Prepared {
             job,

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use ::ort::ep::{self, ExecutionProvider};
 use ::ort::logging::LogLevel;
@@ -108,7 +109,7 @@ pub fn load(
     source: &Source<'_>,
     options: &Options,
     threads: usize,
-) -> Result<Box<dyn Engine>, EngineError> {
+) -> Result<Arc<dyn Engine>, EngineError> {
     let runtime = runtime::get(&options.ort)?;
     // A session needs a thread.
     let concurrent_runs = options.ort.concurrent_runs.unwrap_or(1).min(threads);
@@ -153,7 +154,7 @@ pub fn load(
         threads: threads / sessions.count,
         ..wanted
     };
-    Ok(Box::new(Ort {
+    Ok(Arc::new(Ort {
         runs: FullPool::new(runs),
         sessions,
         wanted,
@@ -329,7 +330,7 @@ impl Engine for Ort {
         self.sessions.count
     }
 
-    fn session(&self) -> Result<Box<dyn Session + '_>, EngineError> {
+    fn session(self: Arc<Self>) -> Result<Box<dyn Session>, EngineError> {
         if self.sessions.own {
             Ok(Box::new(self.wanted.on_cpu()?.run))
         } else {
@@ -339,9 +340,9 @@ impl Engine for Ort {
 }
 
 /// Acquires one of the pooled sessions for each run.
-struct Shared<'a>(&'a Ort);
+struct Shared(Arc<Ort>);
 
-impl Session for Shared<'_> {
+impl Session for Shared {
     fn chunks(&self, images: usize) -> Vec<Chunk> {
         self.0.chunks(images)
     }
@@ -352,7 +353,7 @@ impl Session for Shared<'_> {
         batch: usize,
         outputs: Outputs,
     ) -> Result<Vec<NamedTensor>, EngineError> {
-        Engine::run(self.0, input, batch, outputs)
+        self.0.run(input, batch, outputs)
     }
 }
 

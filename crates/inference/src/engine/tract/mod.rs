@@ -6,6 +6,7 @@ mod pick;
 mod plan;
 mod quantized;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use kiln_kernels::{Ceilings, on_one_thread};
@@ -82,7 +83,7 @@ fn load(
     source: &Source<'_>,
     options: &Options,
     threads: usize,
-) -> Result<Box<dyn Engine>, EngineError> {
+) -> Result<Arc<dyn Engine>, EngineError> {
     check_operators(source.proto)?;
     let graph = guarded(|| {
         // What the file says about shapes in between is not needed, and would contradict plans for
@@ -113,7 +114,7 @@ fn load(
         &sizes,
     );
     let smallest = plans.get(source.batch.unwrap_or(1))?;
-    Ok(Box::new(Tract {
+    Ok(Arc::new(Tract {
         plans,
         outputs: source
             .proto
@@ -294,15 +295,15 @@ impl Engine for Tract {
         self.runtime.threads
     }
 
-    fn session(&self) -> Result<Box<dyn Session + '_>, EngineError> {
+    fn session(self: Arc<Self>) -> Result<Box<dyn Session>, EngineError> {
         Ok(Box::new(OneThread(self)))
     }
 }
 
 /// A run at a time: its plans and weights are those of the engine.
-struct OneThread<'a>(&'a Tract);
+struct OneThread(Arc<Tract>);
 
-impl Session for OneThread<'_> {
+impl Session for OneThread {
     fn chunks(&self, images: usize) -> Vec<Chunk> {
         self.0.chunks_for(images, 1)
     }

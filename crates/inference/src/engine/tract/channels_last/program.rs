@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kiln_kernels::{
-    Activation, Divisor, Elementwise, LayerNorm, MatMul, MatMulShape, NormPoolShape, NormPoolState,
-    NormPoolSteps, PreparedConv2d, ShapeError, Steps, add, average_pool_forward,
-    channel_gate_forward, elementwise_forward, global_average_pool_forward, layer_norm_forward,
-    matmul, norm_pool_forward, round_to_steps, softmax_forward,
+    Activation, Divisor, Elementwise, LayerNorm, MatMul, MatMulShape, NormPoolShape,
+    PreparedConv2d, ShapeError, Steps, add, average_pool_forward, channel_gate_forward,
+    elementwise_forward, global_average_pool_forward, layer_norm_forward, matmul, max_pool_forward,
+    round_to_steps, softmax_forward,
 };
 
 use super::strided::{Binary, Strided, combine, copy};
@@ -428,11 +428,7 @@ impl Step {
             Self::Conv { conv, of, residual } => {
                 conv.forward(read(*of), residual.map(read), output);
             }
-            Self::MaxPool { shape, of } => {
-                let steps = NormPoolSteps::default();
-                let mut state = NormPoolState::default();
-                norm_pool_forward(shape, &steps, read(*of), output, &mut state);
-            }
+            Self::MaxPool { shape, of } => max_pool_forward(shape, read(*of), output),
             Self::AveragePool { shape, divisor, of } => {
                 average_pool_forward(shape, *divisor, read(*of), output);
             }
