@@ -22,12 +22,12 @@ use crate::simd_level::SimdLevel;
 
 use super::depthwise::{depthwise_backward, is_depthwise};
 use super::geometry::{ConvGeometry, Layout};
-use super::output_gradient::{Conv2dGradients, OutputGradient};
+use super::output_gradient::{Conv2dGradients, OutputGradient, add_shares};
 use super::pack::{Panels, Pass, pack, transposed_panels};
 use super::plan::{Plan, Share, Split, Weights};
 use super::shape::Conv2dShape;
 use super::weight_gradient::{LaidOut, WeightTiles};
-use super::winograd::{Finish, Winograd};
+use super::winograd::WinogradGradients;
 
 /// Gradients of [`conv2d_forward`](crate::conv2d_forward), overwriting what `gradients` names.
 ///
@@ -51,6 +51,9 @@ pub fn conv2d_backward(
     if is_depthwise(shape) {
         return depthwise_backward(shape, input, weights, gradient, gradients);
     }
+    if let Some(winograd) = WinogradGradients::of(shape) {
+        return winograd.backward(shape, input, weights, gradient, gradients);
+    }
     let level = SimdLevel::current();
     let Conv2dGradients {
         input: to_input,
@@ -67,7 +70,7 @@ pub fn conv2d_backward(
     let to_input = to_input.map(|to| InputGradient::new(shape, level, weights, &split, to));
     let layout = to_input
         .as_ref()
-        .map_or(plain_layout(shape), |to| to.layout(shape));
+        .map_or(plain_layout(shape), InputGradient::layout);
 
     // Each share of the images has sums of its own; what divides the weights divides one share's
     // sums.
@@ -84,7 +87,10 @@ pub fn conv2d_backward(
     let step = images_at_a_time(image + layout.image, shape.output());
     let group = to_input
         .as_ref()
-        .map_or(1, |to| to.group(shape.batch.div_ceil(split.images)))
+        .map_or(1, |to| {
+            to.plan
+                .group(&to.kernels, shape.batch.div_ceil(split.images))
+        })
         .max(step);
     split.run(|task| {
         let range = task.part_of(tiles.count());
@@ -132,12 +138,7 @@ pub fn conv2d_backward(
         tiles.unpack(shape, &weight_sums, to);
     }
     if let Some(to) = to_bias {
-        for (filter, to) in to.iter_mut().enumerate() {
-            *to = bias_sums[filter..]
-                .iter()
-                .step_by(shape.filters)
-                .sum::<f64>() as f32;
-        }
+        add_shares(&bias_sums, to);
     }
 }
 
@@ -162,24 +163,16 @@ fn images_at_a_time(floats: usize, [rows, columns]: [usize; 2]) -> usize {
 
 /// The input gradient: a convolution of the output's gradient with the kernel reversed, channels
 /// and filters exchanged.
+///
+/// Its panels and plan count filters in words.
 pub(super) struct InputGradient<'a> {
-    way: Way,
-    to: Shared<'a, f32>,
-}
-
-enum Way {
-    Product(Box<Product>),
-    Winograd(Box<Winograd>),
-}
-
-/// As a product of matrices. Its panels and plan count filters in words.
-struct Product {
     level: SimdLevel,
     products: Products,
-    kernels: Kernels,
-    plan: Plan,
+    pub kernels: Kernels,
+    pub plan: Plan,
     panels: Panels,
     packed: Scratch,
+    to: Shared<'a, f32>,
 }
 
 impl<'a> InputGradient<'a> {
@@ -200,58 +193,7 @@ impl<'a> InputGradient<'a> {
         split: &Split,
         to: &'a mut [f32],
     ) -> Self {
-        let way = match Winograd::input_gradient(shape, weights) {
-            Some(winograd) => Way::Winograd(Box::new(winograd)),
-            None => Way::Product(Box::new(Product::new(shape, level, weights, split))),
-        };
-        Self {
-            way,
-            to: Shared::new(to),
-        }
-    }
-
-    /// Where the gradient is to lie, in floats.
-    pub(super) fn layout(&self, shape: &Conv2dShape) -> Layout {
-        match &self.way {
-            Way::Product(product) => product.plan.layout.in_floats(product.products),
-            Way::Winograd(_) => plain_layout(shape),
-        }
-    }
-
-    /// Images to work on at a time.
-    fn group(&self, images: usize) -> usize {
-        match &self.way {
-            Way::Product(product) => product.plan.group(&product.kernels, images),
-            Way::Winograd(winograd) => winograd.block().div_ceil(winograd.tiles()).min(images),
-        }
-    }
-
-    /// Computes the task's part of `images` (first and count), whose gradient is in `buffer` in
-    /// [this layout](Self::layout).
-    ///
-    /// # Safety
-    ///
-    /// No other task may have the same images and part.
-    pub(super) unsafe fn run(&self, buffer: &[f32], task: &Share, images: (usize, usize)) {
-        // SAFETY: as the caller promises.
-        unsafe {
-            match &self.way {
-                Way::Product(product) => product.run(buffer, task, images, self.to),
-                Way::Winograd(winograd) => winograd.run(
-                    buffer,
-                    0..images.1 * winograd.tiles(),
-                    task.part_of(winograd.panels().count()),
-                    Finish::default(),
-                    (self.to, images.0),
-                ),
-            }
-        }
-    }
-}
-
-impl Product {
-    fn new(shape: &Conv2dShape, level: SimdLevel, weights: &[f32], split: &Split) -> Self {
-        let products = InputGradient::products(shape, level);
+        let products = Self::products(shape, level);
         let kernels = Kernels::of(level, products);
         let (panels, packed) = pack(
             shape,
@@ -272,13 +214,22 @@ impl Product {
             plan,
             panels,
             packed,
+            to: Shared::new(to),
         }
     }
 
+    /// Where the gradient is to lie, in floats.
+    pub(super) fn layout(&self) -> Layout {
+        self.plan.layout.in_floats(self.products)
+    }
+
+    /// Computes the task's part of `images` (first and count), whose gradient is in `buffer` in
+    /// [this layout](Self::layout).
+    ///
     /// # Safety
     ///
-    /// As [`InputGradient::run`].
-    unsafe fn run(&self, buffer: &[f32], task: &Share, images: (usize, usize), to: Shared<f32>) {
+    /// No other task may have the same images and part.
+    pub(super) unsafe fn run(&self, buffer: &[f32], task: &Share, images: (usize, usize)) {
         let words = (self.products == Products::Bf16).then(|| {
             let mut words = Scratch::any(images.1 * self.plan.layout.image);
             narrow(self.level, &buffer[..2 * words.len()], &mut words);
@@ -296,7 +247,7 @@ impl Product {
         // SAFETY: as the caller promises.
         unsafe {
             self.plan
-                .run(&self.kernels, buffer, &weights, range, to, images);
+                .run(&self.kernels, buffer, &weights, range, self.to, images);
         }
     }
 }

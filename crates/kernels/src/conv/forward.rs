@@ -19,7 +19,7 @@ use super::geometry::ConvGeometry;
 use super::pack::{Panels, Pass, pack};
 use super::plan::{Plan, Split, Weights};
 use super::shape::Conv2dShape;
-use super::winograd::{Finish, Winograd};
+use super::winograd::{self, Winograd};
 
 /// Convolution (cross-correlation) with bias, residual and activation: `output = activation(input ⋆
 /// weights + bias + residual)`.
@@ -96,7 +96,7 @@ impl PreparedConv2d {
         }
         let way = if is_depthwise(shape) {
             Way::Depthwise(Box::new(PreparedDepthwise::new(shape, weights, bias)))
-        } else if let Some(winograd) = Winograd::forward(shape, weights) {
+        } else if let Some(winograd) = Winograd::new(shape, weights) {
             Way::Winograd {
                 bias: bias.map(|bias| pad_bias(bias, winograd.panels())),
                 winograd: Box::new(winograd),
@@ -134,12 +134,12 @@ impl PreparedConv2d {
                 product.forward(shape, input, residual, self.activation, output);
             }
             Way::Winograd { winograd, bias } => {
-                let finish = Finish {
+                let epilogue = winograd::Epilogue {
                     bias: bias.as_deref(),
                     residual,
                     activation: self.activation,
                 };
-                winograd.compute(shape.batch, input, finish, output);
+                winograd.forward(shape.batch, input, epilogue, output);
             }
             Way::Depthwise(depthwise) => {
                 depthwise.forward(shape, input, residual, self.activation, output);

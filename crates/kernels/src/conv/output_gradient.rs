@@ -156,6 +156,14 @@ impl OutputGradient<'_> {
     }
 }
 
+/// Writes the sums of some shares, one after another in `sums`, added up in their order.
+pub(super) fn add_shares(sums: &[f64], to: &mut [f32]) {
+    let length = to.len();
+    for (at, to) in to.iter_mut().enumerate() {
+        *to = sums[at..].iter().step_by(length).sum::<f64>() as f32;
+    }
+}
+
 /// The gradient of one image of the output.
 pub(super) struct ImageGradient<'a> {
     level: SimdLevel,

@@ -17,7 +17,7 @@ use crate::simd_level::SimdLevel;
 use super::micro::{Depthwise, Gradients, MOST_TAPS, Tap};
 use super::transpose_weights;
 use crate::conv::geometry::{AxisSizes, axis_sizes};
-use crate::conv::output_gradient::{Conv2dGradients, ImageGradient, OutputGradient};
+use crate::conv::output_gradient::{Conv2dGradients, ImageGradient, OutputGradient, add_shares};
 use crate::conv::plan::Split;
 use crate::conv::shape::Conv2dShape;
 
@@ -242,10 +242,7 @@ pub(in crate::conv) fn depthwise_backward(
         }
     }
     if let Some(to) = gradients.bias {
-        for (channel, to) in to.iter_mut().enumerate() {
-            let sums = bias_sums[channel..].iter().step_by(channels);
-            *to = sums.sum::<f64>() as f32;
-        }
+        add_shares(&bias_sums, to);
     }
 }
 

@@ -1,7 +1,8 @@
-//! The transforms of Winograd's minimal filtering, and the tables that choose them at run time.
+//! The transforms of tiles, and the tables that choose them at run time.
 //!
-//! A transform of a tile is one along its columns and one along its rows. Both keep a vector of channels of each of the
-//! tile's pixels, and take the next vector after that. The last vector may be partial: it is loaded and stored by a mask.
+//! A transform is one along the columns of a tile and one along its rows. Both keep a vector of channels of each of the
+//! tile's numbers, and take the next vector after that. Of pixels the last vector may be partial: it is loaded and stored
+//! by a mask. Points are whole vectors.
 
 use crate::epilogue::{Activation, for_activation};
 #[cfg(target_arch = "x86_64")]
@@ -9,41 +10,54 @@ use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
 use crate::simd_level::SimdLevel;
 
-use super::minimal::{Filtering, Minimal, Size2x3, Size2x5};
+use super::minimal::{Filtering, Input, InputGradient, Matrix, OUTPUTS, Output, OutputGradient};
 
-type InputFn = unsafe fn(&InputTile<'_>);
-type OutputFn = unsafe fn(&OutputTile);
-
-/// The transforms of one filtering at one level.
+/// The transforms of one filtering at one level. Calling one needs a valid argument and the level's instructions.
 #[derive(Clone, Copy)]
 pub(super) struct Transforms {
-    input: InputFn,
-    output: OutputFn,
+    /// Pixels of the input to points.
+    pub input: unsafe fn(&Spread<'_>),
+    /// Points to pixels of the output.
+    pub output: unsafe fn(&Finish<'_>),
+    /// Pixels of the output's gradient to points.
+    pub output_gradient: unsafe fn(&Spread<'_>),
+    /// Points to what is added to pixels of the input's gradient.
+    pub input_gradient: unsafe fn(&Gather<'_>),
 }
 
-/// The transforms of `$size`, compiled for the instructions `$features`, if any.
+/// The transforms of tiles of `$tile`, compiled for the instructions `$features`, if any.
 macro_rules! transforms {
-    ($simd:ty, $size:ty, $tile:literal, $outputs:literal $(, $features:literal)?) => {{
+    ($simd:ty, $tile:literal $(, $features:literal)?) => {{
         $(#[target_feature(enable = $features)])?
-        unsafe fn input(tile: &InputTile<'_>) {
+        unsafe fn input(tile: &Spread<'_>) {
             // SAFETY: the caller's promise, passed on.
-            unsafe { input_tile::<$simd, $size, $tile, $outputs>(tile) }
+            unsafe { spread::<$simd, Input, $tile, $tile>(tile) }
         }
         $(#[target_feature(enable = $features)])?
-        unsafe fn output(tile: &OutputTile) {
-            // SAFETY: the caller's promise, passed on.
-            unsafe { output_tile::<$simd, $size, $tile, $outputs>(tile) }
+        unsafe fn output(tile: &Finish<'_>) {
+            // SAFETY: as above.
+            unsafe { finish::<$simd, $tile>(tile) }
         }
-        Transforms { input, output }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn output_gradient(tile: &Spread<'_>) {
+            // SAFETY: as above.
+            unsafe { spread::<$simd, OutputGradient, OUTPUTS, $tile>(tile) }
+        }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn input_gradient(tile: &Gather<'_>) {
+            // SAFETY: as above.
+            unsafe { gather::<$simd, $tile>(tile) }
+        }
+        Transforms { input, output, output_gradient, input_gradient }
     }};
 }
 
-/// Those of all filterings.
-macro_rules! table {
+/// Those of a filtering.
+macro_rules! choose {
     ($filtering:expr, $simd:ty $(, $features:literal)?) => {
         match $filtering {
-            Filtering::Size2x3 => transforms!($simd, Size2x3, 4, 2 $(, $features)?),
-            Filtering::Size2x5 => transforms!($simd, Size2x5, 6, 2 $(, $features)?),
+            Filtering::Size2x3 => transforms!($simd, 4 $(, $features)?),
+            Filtering::Size2x5 => transforms!($simd, 6 $(, $features)?),
         }
     };
 }
@@ -53,43 +67,23 @@ impl Transforms {
     pub(super) fn of(level: SimdLevel, filtering: Filtering) -> Self {
         match level {
             #[cfg(target_arch = "x86_64")]
-            SimdLevel::Avx512 => table!(filtering, Avx512, "avx512f"),
+            SimdLevel::Avx512 => choose!(filtering, Avx512, "avx512f"),
             #[cfg(target_arch = "x86_64")]
-            SimdLevel::Avx2 => table!(filtering, Avx2, "avx2,fma"),
+            SimdLevel::Avx2 => choose!(filtering, Avx2, "avx2,fma"),
             #[cfg(not(target_arch = "x86_64"))]
-            SimdLevel::Avx512 | SimdLevel::Avx2 => table!(filtering, Portable),
-            SimdLevel::Portable => table!(filtering, Portable),
+            SimdLevel::Avx512 | SimdLevel::Avx2 => choose!(filtering, Portable),
+            SimdLevel::Portable => choose!(filtering, Portable),
         }
-    }
-
-    /// Transforms a tile of the input.
-    ///
-    /// # Safety
-    ///
-    /// As [`InputTile`] says.
-    pub(super) unsafe fn input(&self, tile: &InputTile) {
-        // SAFETY: passed on; the level's instructions are there.
-        unsafe { (self.input)(tile) }
-    }
-
-    /// Transforms a tile of products to outputs.
-    ///
-    /// # Safety
-    ///
-    /// As [`OutputTile`] says.
-    pub(super) unsafe fn output(&self, tile: &OutputTile) {
-        // SAFETY: passed on; the level's instructions are there.
-        unsafe { (self.output)(tile) }
     }
 }
 
-/// A tile of the input, and where its transform goes.
+/// The pixels of a tile, and where its points go.
 ///
 /// # Safety
 ///
-/// There must be as many pixels as a tile has, each with `channels` readable floats. At `to + point * stride` for each
-/// of as many points, `channels` floats must be writable and no other thread's.
-pub(super) struct InputTile<'a> {
+/// There must be as many pixels as the tile has, each with `channels` readable floats. At `to + point * stride` for each
+/// of a tile's points, `channels` floats, in whole vectors, must be writable and no other thread's.
+pub(super) struct Spread<'a> {
     /// The channels of each pixel, row by row.
     pub pixels: &'a [*const f32],
     pub channels: usize,
@@ -98,157 +92,135 @@ pub(super) struct InputTile<'a> {
     pub stride: usize,
 }
 
-/// A tile of products, and the outputs that they make.
+/// The points of a tile, and the pixels of the output that they make.
 ///
 /// # Safety
 ///
-/// At `from + point * stride` for each of a tile's points, `columns` floats, in whole vectors, must be readable; `bias`
-/// (unless null) too. At `to + row * row_stride + column * pixel_stride` for each of `outputs` rows and columns,
-/// `columns` floats must be writable and no other thread's, and `residual` (unless null) readable there.
-pub(super) struct OutputTile {
+/// At `from + point * stride` for each of a tile's points, `channels` floats, in whole vectors, must be readable; `bias`
+/// (unless null) too. There must be as many pixels as the tile has outputs, each null or with `channels` floats that are
+/// writable and no other thread's. `residual` (unless it is null) must be readable at the same distance from `start`.
+pub(super) struct Finish<'a> {
     pub from: *const f32,
     /// Floats from point to point.
     pub stride: usize,
     pub bias: *const f32,
-    /// Laid out as `to`.
     pub residual: *const f32,
     pub activation: Activation,
-    pub to: *mut f32,
-    pub row_stride: usize,
-    pub pixel_stride: usize,
-    /// Rows and columns of the tile that are in the output.
-    pub outputs: [usize; 2],
-    /// Filters.
-    pub columns: usize,
+    /// The channels of each pixel, row by row; null outside the image.
+    pub pixels: &'a [*mut f32],
+    /// Where the images begin whose residual this is.
+    pub start: *mut f32,
+    pub channels: usize,
 }
 
-/// # Safety
-///
-/// As [`InputTile`] says, and the CPU has `S`.
-#[inline(always)]
-unsafe fn input_tile<S: Simd, F: Minimal<TILE, OUT>, const TILE: usize, const OUT: usize>(
-    tile: &InputTile,
-) {
-    debug_assert_eq!(tile.pixels.len(), TILE * TILE, "a tile's pixels");
-    let mut channel = 0;
-    // SAFETY: all pointers stay inside what `InputTile` promises.
-    unsafe {
-        while channel + S::LANES <= tile.channels {
-            input_lanes::<S, F, TILE, OUT, true>(tile, channel, S::LANES);
-            channel += S::LANES;
-        }
-        if channel < tile.channels {
-            input_lanes::<S, F, TILE, OUT, false>(tile, channel, tile.channels - channel);
-        }
-    }
-}
-
-/// `count` channels from `channel` on.
+/// The points of a tile, and the pixels that what they make is added to.
 ///
 /// # Safety
 ///
-/// As [`input_tile`].
+/// As [`Finish`], with as many pixels as the tile has inputs.
+pub(super) struct Gather<'a> {
+    pub from: *const f32,
+    /// Floats from point to point.
+    pub stride: usize,
+    /// The channels of each pixel, row by row; null outside the image.
+    pub pixels: &'a [*mut f32],
+    pub channels: usize,
+}
+
+/// `M x Mᵀ` of the tile `x` whose number in a row and column `load` gives.
+///
+/// # Safety
+///
+/// The CPU has `S`.
 #[inline(always)]
-unsafe fn input_lanes<
-    S: Simd,
-    F: Minimal<TILE, OUT>,
-    const TILE: usize,
-    const OUT: usize,
-    const FULL: bool,
->(
-    tile: &InputTile,
-    channel: usize,
-    count: usize,
-) {
+unsafe fn both<S: Simd, M: Matrix<FROM, TO>, const FROM: usize, const TO: usize>(
+    load: impl Fn(usize, usize) -> S::Vector,
+) -> [[S::Vector; TO]; TO] {
     // SAFETY: passed on.
     unsafe {
-        let mut half = [[S::zero(); TILE]; TILE];
-        for column in 0..TILE {
-            let pixels = std::array::from_fn(|row| {
-                let pixel = *tile.pixels.get_unchecked(row * TILE + column);
-                S::load_lanes::<FULL>(pixel.add(channel), count)
-            });
-            let transformed = F::input::<S>(pixels);
-            for row in 0..TILE {
-                half[row][column] = transformed[row];
+        let mut half = [[S::zero(); FROM]; TO];
+        for column in 0..FROM {
+            let transformed = M::times::<S>(std::array::from_fn(|row| load(row, column)));
+            for (half, value) in half.iter_mut().zip(transformed) {
+                half[column] = value;
             }
         }
-        for (row, half) in half.into_iter().enumerate() {
-            for (column, value) in F::input::<S>(half).into_iter().enumerate() {
-                let to = tile.to.add((row * TILE + column) * tile.stride + channel);
-                S::store_lanes::<FULL>(to, value, count);
-            }
+        let mut whole = [[S::zero(); TO]; TO];
+        for (whole, half) in whole.iter_mut().zip(half) {
+            *whole = M::times::<S>(half);
         }
+        whole
     }
 }
 
 /// # Safety
 ///
-/// As [`OutputTile`] says, and the CPU has `S`.
+/// As [`Spread`] says, and the CPU has `S`.
 #[inline(always)]
-unsafe fn output_tile<S: Simd, F: Minimal<TILE, OUT>, const TILE: usize, const OUT: usize>(
-    tile: &OutputTile,
-) {
-    for_activation!(tile.activation, ACTIVATION => {
-        let mut column = 0;
-        // SAFETY: all pointers stay inside what `OutputTile` promises.
+unsafe fn spread<S: Simd, M: Matrix<FROM, TO>, const FROM: usize, const TO: usize>(tile: &Spread) {
+    debug_assert_eq!(tile.pixels.len(), FROM * FROM, "a tile's pixels");
+    let mut channel = 0;
+    while channel < tile.channels {
+        let count = tile.channels - channel;
+        let pixel = |row: usize, column: usize| {
+            // SAFETY: the caller promises as many pixels.
+            unsafe { tile.pixels.get_unchecked(row * FROM + column).add(channel) }
+        };
+        // SAFETY: all pointers stay inside what `Spread` promises.
         unsafe {
-            while column < tile.columns {
-                let count = tile.columns - column;
-                let sums = sums::<S, F, TILE, OUT>(tile, column);
-                if count >= S::LANES {
-                    finish::<S, OUT, true>(tile, ACTIVATION, &sums, column, S::LANES);
-                } else {
-                    finish::<S, OUT, false>(tile, ACTIVATION, &sums, column, count);
-                }
-                column += S::LANES;
+            let points = if count >= S::LANES {
+                both::<S, M, FROM, TO>(|row, column| S::load(pixel(row, column)))
+            } else {
+                both::<S, M, FROM, TO>(|row, column| S::load_part(pixel(row, column), count))
+            };
+            for (point, &value) in points.as_flattened().iter().enumerate() {
+                S::store(tile.to.add(point * tile.stride + channel), value);
             }
+        }
+        channel += S::LANES;
+    }
+}
+
+/// # Safety
+///
+/// As [`Finish`] says, and the CPU has `S`.
+#[inline(always)]
+unsafe fn finish<S: Simd, const TILE: usize>(tile: &Finish)
+where
+    Output: Matrix<TILE, OUTPUTS>,
+{
+    debug_assert_eq!(tile.pixels.len(), OUTPUTS * OUTPUTS, "a tile's outputs");
+    for_activation!(tile.activation, ACTIVATION => {
+        let mut channel = 0;
+        while channel < tile.channels {
+            // SAFETY: all pointers stay inside what `Finish` promises.
+            unsafe {
+                let sums = both::<S, Output, TILE, OUTPUTS>(|row, column| {
+                    S::load(tile.from.add((row * TILE + column) * tile.stride + channel))
+                });
+                let count = tile.channels - channel;
+                if count >= S::LANES {
+                    finish_lanes::<S, true>(tile, ACTIVATION, &sums, channel, S::LANES);
+                } else {
+                    finish_lanes::<S, false>(tile, ACTIVATION, &sums, channel, count);
+                }
+            }
+            channel += S::LANES;
         }
     });
 }
 
-/// A vector of each output, from filter `filter` on.
+/// Bias, residual, activation and store of `count` channels from `channel` on.
 ///
 /// # Safety
 ///
-/// As [`output_tile`].
+/// As [`finish`].
 #[inline(always)]
-unsafe fn sums<S: Simd, F: Minimal<TILE, OUT>, const TILE: usize, const OUT: usize>(
-    tile: &OutputTile,
-    filter: usize,
-) -> [[S::Vector; OUT]; OUT] {
-    // SAFETY: passed on.
-    unsafe {
-        let mut half = [[S::zero(); TILE]; OUT];
-        for column in 0..TILE {
-            let products = std::array::from_fn(|row| {
-                let point = (row * TILE + column) * tile.stride;
-                S::load(tile.from.add(point + filter))
-            });
-            let transformed = F::output::<S>(products);
-            for row in 0..OUT {
-                half[row][column] = transformed[row];
-            }
-        }
-        let mut sums = [[S::zero(); OUT]; OUT];
-        for (sums, half) in sums.iter_mut().zip(half) {
-            *sums = F::output::<S>(half);
-        }
-        sums
-    }
-}
-
-/// Bias, residual, activation and store of `count` filters from `filter` on.
-///
-/// # Safety
-///
-/// As [`output_tile`].
-#[inline(always)]
-unsafe fn finish<S: Simd, const OUT: usize, const FULL: bool>(
-    tile: &OutputTile,
+unsafe fn finish_lanes<S: Simd, const FULL: bool>(
+    tile: &Finish,
     activation: Activation,
-    sums: &[[S::Vector; OUT]; OUT],
-    filter: usize,
+    sums: &[[S::Vector; OUTPUTS]; OUTPUTS],
+    channel: usize,
     count: usize,
 ) {
     // SAFETY: passed on.
@@ -256,18 +228,52 @@ unsafe fn finish<S: Simd, const OUT: usize, const FULL: bool>(
         let bias = if tile.bias.is_null() {
             S::zero()
         } else {
-            S::load(tile.bias.add(filter))
+            S::load(tile.bias.add(channel))
         };
-        for (row, sums) in sums.iter().enumerate().take(tile.outputs[0]) {
-            for (column, &sum) in sums.iter().enumerate().take(tile.outputs[1]) {
-                let at = row * tile.row_stride + column * tile.pixel_stride + filter;
-                let mut value = S::add(sum, bias);
-                if !tile.residual.is_null() {
-                    let residual = S::load_lanes::<FULL>(tile.residual.add(at), count);
-                    value = S::add(value, residual);
+        for (&pixel, &sum) in tile.pixels.iter().zip(sums.as_flattened()) {
+            if pixel.is_null() {
+                continue;
+            }
+            let to = pixel.add(channel);
+            let mut value = S::add(sum, bias);
+            if !tile.residual.is_null() {
+                let from = tile.residual.offset(to.offset_from(tile.start));
+                value = S::add(value, S::load_lanes::<FULL>(from, count));
+            }
+            S::store_lanes::<FULL>(to, S::activate(activation, value), count);
+        }
+    }
+}
+
+/// # Safety
+///
+/// As [`Gather`] says, and the CPU has `S`.
+#[inline(always)]
+unsafe fn gather<S: Simd, const TILE: usize>(tile: &Gather)
+where
+    InputGradient: Matrix<TILE, TILE>,
+{
+    debug_assert_eq!(tile.pixels.len(), TILE * TILE, "a tile's pixels");
+    let mut channel = 0;
+    while channel < tile.channels {
+        // SAFETY: all pointers stay inside what `Gather` promises.
+        unsafe {
+            let sums = both::<S, InputGradient, TILE, TILE>(|row, column| {
+                S::load(tile.from.add((row * TILE + column) * tile.stride + channel))
+            });
+            let count = tile.channels - channel;
+            for (&pixel, &sum) in tile.pixels.iter().zip(sums.as_flattened()) {
+                if pixel.is_null() {
+                    continue;
                 }
-                S::store_lanes::<FULL>(tile.to.add(at), S::activate(activation, value), count);
+                let to = pixel.add(channel);
+                if count >= S::LANES {
+                    S::store(to, S::add(S::load(to), sum));
+                } else {
+                    S::store_part(to, S::add(S::load_part(to, count), sum), count);
+                }
             }
         }
+        channel += S::LANES;
     }
 }

@@ -2,8 +2,9 @@
 //! F(m, r).
 //!
 //! `y = Aᵀ [(G g) ⊙ (Bᵀ d)]` for a kernel `g` and `m + r - 1` inputs `d`, as Lavin and Gray write it ("Fast Algorithms for
-//! Convolutional Neural Networks", 2015); the matrices are those of their paper, and for five taps those of the same six
-//! points (0, 1, -1, 2, -2, ∞), by which F(4, 3) there has the same `B`.
+//! Convolutional Neural Networks", 2015). The matrices of F(2, 3) are those of their paper; F(2, 5) has the six points
+//! 0, 1, -1, 2, -2 and ∞ of their F(4, 3), and with them the same `B`. The gradients are those of this formula: what the
+//! forward pass multiplies by `Bᵀ` and `Aᵀ`, they multiply by `A` and `B`.
 
 use crate::simd::Simd;
 
@@ -16,8 +17,11 @@ pub(super) enum Filtering {
     Size2x5,
 }
 
+/// Outputs of a filtering along an axis.
+pub(super) const OUTPUTS: usize = 2;
+
 impl Filtering {
-    /// The one for a kernel of `taps` taps, if there is one.
+    /// The one for a kernel of `taps` taps along each axis, if there is one.
     pub(super) const fn of(taps: usize) -> Option<Self> {
         match taps {
             3 => Some(Self::Size2x3),
@@ -26,9 +30,9 @@ impl Filtering {
         }
     }
 
-    /// Outputs along an axis.
-    pub(super) const fn outputs(self) -> usize {
-        2
+    /// Taps of the kernel along an axis.
+    pub(super) const fn taps(self) -> usize {
+        self.tile() + 1 - OUTPUTS
     }
 
     /// Inputs along an axis, and multiplications.
@@ -39,7 +43,7 @@ impl Filtering {
         }
     }
 
-    /// Points of a tile in two dimensions.
+    /// Multiplications in two dimensions.
     pub(super) const fn points(self) -> usize {
         self.tile() * self.tile()
     }
@@ -65,86 +69,244 @@ impl Filtering {
     }
 }
 
-/// The products with `Bᵀ` and `Aᵀ` of one filtering, on vectors.
-pub(super) trait Minimal<const TILE: usize, const OUT: usize> {
-    /// `Bᵀ d`.
-    ///
+/// The product of a matrix and as many vectors as it has columns.
+pub(super) trait Matrix<const FROM: usize, const TO: usize> {
     /// # Safety
     ///
     /// The CPU has `S`.
-    unsafe fn input<S: Simd>(d: [S::Vector; TILE]) -> [S::Vector; TILE];
-
-    /// `Aᵀ m`.
-    ///
-    /// # Safety
-    ///
-    /// The CPU has `S`.
-    unsafe fn output<S: Simd>(m: [S::Vector; TILE]) -> [S::Vector; OUT];
+    unsafe fn times<S: Simd>(x: [S::Vector; FROM]) -> [S::Vector; TO];
 }
 
-/// F(2, 3).
-pub(super) struct Size2x3;
+/// `Bᵀ`: inputs to points.
+pub(super) struct Input;
+/// `Aᵀ`: points to outputs.
+pub(super) struct Output;
+/// `A`: gradients of outputs to those of points.
+pub(super) struct OutputGradient;
+/// `B`: gradients of points to those of inputs.
+pub(super) struct InputGradient;
 
-impl Minimal<4, 2> for Size2x3 {
+// Of F(2, 3):
+//
+//      1  0 -1  0
+// Bᵀ = 0  1  1  0    Aᵀ = 1  1  1  0
+//      0 -1  1  0         0  1 -1 -1
+//      0  1  0 -1
+
+impl Matrix<4, 4> for Input {
     #[inline(always)]
-    unsafe fn input<S: Simd>(d: [S::Vector; 4]) -> [S::Vector; 4] {
+    unsafe fn times<S: Simd>(x: [S::Vector; 4]) -> [S::Vector; 4] {
         // SAFETY: passed on.
         unsafe {
             [
-                S::sub(d[0], d[2]),
-                S::add(d[1], d[2]),
-                S::sub(d[2], d[1]),
-                S::sub(d[1], d[3]),
-            ]
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn output<S: Simd>(m: [S::Vector; 4]) -> [S::Vector; 2] {
-        // SAFETY: passed on.
-        unsafe {
-            [
-                S::add(S::add(m[0], m[1]), m[2]),
-                S::sub(S::sub(m[1], m[2]), m[3]),
+                S::sub(x[0], x[2]),
+                S::add(x[1], x[2]),
+                S::sub(x[2], x[1]),
+                S::sub(x[1], x[3]),
             ]
         }
     }
 }
 
-/// F(2, 5).
-pub(super) struct Size2x5;
-
-impl Minimal<6, 2> for Size2x5 {
-    /// With what its rows share: `Bᵀ` is 4 0 -5 0 1 0, 0 ∓4 -4 ±1 1 0, 0 ∓2 -1 ±2 1 0, 0 4 0 -5 0 1.
+impl Matrix<4, 2> for Output {
     #[inline(always)]
-    unsafe fn input<S: Simd>(d: [S::Vector; 6]) -> [S::Vector; 6] {
+    unsafe fn times<S: Simd>(x: [S::Vector; 4]) -> [S::Vector; 2] {
         // SAFETY: passed on.
         unsafe {
-            let times = |factor: &f32, x, plus| S::fma(S::splat(factor), x, plus);
-            let (even_1, odd_1) = (times(&-4.0, d[2], d[4]), times(&-4.0, d[1], d[3]));
-            let even_2 = S::sub(d[4], d[2]);
-            let odd_2 = times(&2.0, S::sub(d[3], d[1]), S::zero());
             [
-                times(&4.0, d[0], times(&-5.0, d[2], d[4])),
+                S::add(S::add(x[0], x[1]), x[2]),
+                S::sub(S::sub(x[1], x[2]), x[3]),
+            ]
+        }
+    }
+}
+
+impl Matrix<2, 4> for OutputGradient {
+    #[inline(always)]
+    unsafe fn times<S: Simd>(x: [S::Vector; 2]) -> [S::Vector; 4] {
+        // SAFETY: passed on.
+        unsafe {
+            [
+                x[0],
+                S::add(x[0], x[1]),
+                S::sub(x[0], x[1]),
+                S::sub(S::zero(), x[1]),
+            ]
+        }
+    }
+}
+
+impl Matrix<4, 4> for InputGradient {
+    #[inline(always)]
+    unsafe fn times<S: Simd>(x: [S::Vector; 4]) -> [S::Vector; 4] {
+        // SAFETY: passed on.
+        unsafe {
+            [
+                x[0],
+                S::add(S::sub(x[1], x[2]), x[3]),
+                S::sub(S::add(x[1], x[2]), x[0]),
+                S::sub(S::zero(), x[3]),
+            ]
+        }
+    }
+}
+
+// Of F(2, 5):
+//
+//      4  0 -5  0  1  0
+//      0 -4 -4  1  1  0
+// Bᵀ = 0  4 -4 -1  1  0    Aᵀ = 1  1  1  1  1  0
+//      0 -2 -1  2  1  0         0  1 -1  2 -2  1
+//      0  2 -1 -2  1  0
+//      0  4  0 -5  0  1
+
+/// `factor * x + plus`.
+///
+/// # Safety
+///
+/// The CPU has `S`.
+#[inline(always)]
+unsafe fn times<S: Simd>(factor: &f32, x: S::Vector, plus: S::Vector) -> S::Vector {
+    // SAFETY: passed on.
+    unsafe { S::fma(S::splat(factor), x, plus) }
+}
+
+impl Matrix<6, 6> for Input {
+    /// Rows of opposite points share their sums of even and of odd terms.
+    #[inline(always)]
+    unsafe fn times<S: Simd>(x: [S::Vector; 6]) -> [S::Vector; 6] {
+        // SAFETY: passed on.
+        unsafe {
+            let even_1 = times::<S>(&-4.0, x[2], x[4]);
+            let odd_1 = times::<S>(&-4.0, x[1], x[3]);
+            let even_2 = S::sub(x[4], x[2]);
+            let odd_2 = S::sub(x[3], x[1]);
+            [
+                times::<S>(&4.0, x[0], times::<S>(&-5.0, x[2], x[4])),
                 S::add(even_1, odd_1),
                 S::sub(even_1, odd_1),
-                S::add(even_2, odd_2),
-                S::sub(even_2, odd_2),
-                times(&4.0, d[1], times(&-5.0, d[3], d[5])),
+                times::<S>(&2.0, odd_2, even_2),
+                times::<S>(&-2.0, odd_2, even_2),
+                times::<S>(&4.0, x[1], times::<S>(&-5.0, x[3], x[5])),
             ]
         }
     }
+}
 
+impl Matrix<6, 2> for Output {
     #[inline(always)]
-    unsafe fn output<S: Simd>(m: [S::Vector; 6]) -> [S::Vector; 2] {
+    unsafe fn times<S: Simd>(x: [S::Vector; 6]) -> [S::Vector; 2] {
         // SAFETY: passed on.
         unsafe {
-            let (sum_1, sum_2) = (S::add(m[1], m[2]), S::add(m[3], m[4]));
-            let (difference_1, difference_2) = (S::sub(m[1], m[2]), S::sub(m[3], m[4]));
+            let sums = [S::add(x[1], x[2]), S::add(x[3], x[4])];
+            let differences = [S::sub(x[1], x[2]), S::sub(x[3], x[4])];
             [
-                S::add(m[0], S::add(sum_1, sum_2)),
-                S::fma(S::splat(&2.0), difference_2, S::add(difference_1, m[5])),
+                S::add(x[0], S::add(sums[0], sums[1])),
+                times::<S>(&2.0, differences[1], S::add(differences[0], x[5])),
             ]
         }
+    }
+}
+
+impl Matrix<2, 6> for OutputGradient {
+    #[inline(always)]
+    unsafe fn times<S: Simd>(x: [S::Vector; 2]) -> [S::Vector; 6] {
+        // SAFETY: passed on.
+        unsafe {
+            [
+                x[0],
+                S::add(x[0], x[1]),
+                S::sub(x[0], x[1]),
+                times::<S>(&2.0, x[1], x[0]),
+                times::<S>(&-2.0, x[1], x[0]),
+                x[1],
+            ]
+        }
+    }
+}
+
+impl Matrix<6, 6> for InputGradient {
+    #[inline(always)]
+    unsafe fn times<S: Simd>(x: [S::Vector; 6]) -> [S::Vector; 6] {
+        // SAFETY: passed on.
+        unsafe {
+            let sums = [S::add(x[1], x[2]), S::add(x[3], x[4])];
+            let differences = [S::sub(x[1], x[2]), S::sub(x[3], x[4])];
+            let fourfold = S::sub(x[5], differences[0]);
+            let odd = times::<S>(&2.0, differences[1], differences[0]);
+            [
+                times::<S>(&4.0, x[0], S::zero()),
+                times::<S>(&4.0, fourfold, times::<S>(&-2.0, differences[1], S::zero())),
+                times::<S>(
+                    &-5.0,
+                    x[0],
+                    times::<S>(&-4.0, sums[0], S::sub(S::zero(), sums[1])),
+                ),
+                times::<S>(&-5.0, x[5], odd),
+                S::add(x[0], S::add(sums[0], sums[1])),
+                x[5],
+            ]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::Portable;
+
+    /// The matrix, column by column.
+    fn columns<M: Matrix<FROM, TO>, const FROM: usize, const TO: usize>() -> Vec<[f32; TO]> {
+        (0..FROM)
+            .map(|column| {
+                let mut x = [[0.0; 8]; FROM];
+                x[column] = [1.0; 8];
+                // SAFETY: every CPU has it.
+                unsafe { M::times::<Portable>(x) }.map(|value| value[0])
+            })
+            .collect()
+    }
+
+    /// Rows of a matrix that is the transposed of one whose columns these are.
+    fn is_transposed<const FROM: usize, const TO: usize>(of: &[[f32; TO]], other: &[[f32; FROM]]) {
+        for (i, column) in of.iter().enumerate() {
+            for (j, &value) in column.iter().enumerate() {
+                assert!((value - other[j][i]).abs() < 1e-9, "{i} {j}");
+            }
+        }
+    }
+
+    /// The output `o` of taps `t` is `Σ_i A[i][o] G[i][t] B[d][i]`: 1 for the input `d = o + t`, and else 0.
+    fn is_filtering<const TILE: usize>(filtering: Filtering)
+    where
+        Input: Matrix<TILE, TILE>,
+        Output: Matrix<TILE, 2>,
+        OutputGradient: Matrix<2, TILE>,
+        InputGradient: Matrix<TILE, TILE>,
+    {
+        let (b, a) = (columns::<Input, TILE, TILE>(), columns::<Output, TILE, 2>());
+        is_transposed(&b, &columns::<InputGradient, TILE, TILE>());
+        is_transposed(&a, &columns::<OutputGradient, 2, TILE>());
+        let g = filtering.kernel_matrix();
+        assert_eq!((g.len(), OUTPUTS), (TILE, 2));
+        for output in 0..OUTPUTS {
+            for tap in 0..g[0].len() {
+                for input in 0..TILE {
+                    let term = |i: usize| f64::from(a[i][output] * b[input][i]) * g[i][tap];
+                    let found: f64 = (0..TILE).map(term).sum();
+                    let expected = if input == output + tap { 1.0 } else { 0.0 };
+                    assert!(
+                        (found - expected).abs() < 1e-12,
+                        "{filtering:?} {output} {tap} {input}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_matrices_make_a_filtering() {
+        is_filtering::<4>(Filtering::Size2x3);
+        is_filtering::<6>(Filtering::Size2x5);
     }
 }

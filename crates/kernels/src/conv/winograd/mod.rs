@@ -13,25 +13,37 @@
 //!
 //! Some tiles at a time go through all of it, so that their points stay in the cache. Tiles that reach over the edge read
 //! zeros, and write only what is in the image. What a tile comes to depends on no other: results are the same for any
-//! number of images and threads. The rounding error of F(2, 3) is that of the sum itself, of F(2, 5) some times more.
+//! number of images and threads. The gradients are those of this very formula, by as many multiplications.
+//!
+//! F(2, 3) is as exact as the direct sum, since its sums are shorter; the error of F(2, 5) is some 1.5 times as large.
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | the matrices | `minimal` |
+//! | the transforms of tiles | `micro` |
+//! | those of weights, and back | `weights` |
+//! | the passes | `forward`, `backward` |
 
+mod backward;
+mod forward;
 mod micro;
 mod minimal;
+mod weights;
 
 use std::ops::Range;
 
-use crate::epilogue::Activation;
-use crate::micro::{KSpan, Kernels, Tile};
-use crate::parallel::{self, Scratch, Shared, share};
+use crate::micro::Kernels;
+use crate::parallel::{Scratch, Shared};
 use crate::products::Products;
-use crate::simd_level::{SimdLevel, multiversioned};
+use crate::simd_level::SimdLevel;
 
-use self::micro::{InputTile, OutputTile, Transforms};
-use self::minimal::Filtering;
+use self::micro::{Spread, Transforms};
+use self::minimal::{Filtering, OUTPUTS};
 use super::geometry::ConvGeometry;
-use super::pack::{Panels, Pass};
-use super::plan::Split;
 use super::shape::Conv2dShape;
+
+pub(super) use self::backward::WinogradGradients;
+pub(super) use self::forward::{Epilogue, Winograd};
 
 /// What a transform costs for each number of a tile and channel or filter, in multiply-adds.
 const TRANSFORM: usize = 4;
@@ -40,485 +52,236 @@ const WORTHWHILE: f64 = 0.9;
 /// Bytes of the points of some tiles, before and after the product.
 const BLOCK_BYTES: usize = 768 << 10;
 
-/// The convolution of some image sizes with transformed weights.
-pub(super) struct Winograd {
+/// How a convolution is cut into tiles.
+struct Tiling {
+    level: SimdLevel,
     kernels: Kernels,
     filtering: Filtering,
     transforms: Transforms,
-    /// Of one point.
-    panels: Panels,
-    /// The panels of each point.
-    packed: Scratch,
-    source: Source,
+    /// Rows and columns of the input.
+    input: [usize; 2],
     /// Rows and columns of the output.
-    target: [usize; 2],
+    output: [usize; 2],
+    channels: usize,
+    filters: usize,
+    /// Zeros above and to the left.
+    padding: [usize; 2],
     /// Tiles down and across.
     tiles: [usize; 2],
 }
 
-/// Where tiles read.
-#[derive(Clone, Copy)]
-struct Source {
-    height: usize,
-    width: usize,
-    channels: usize,
-    /// Zeros above and to the left.
-    padding: [usize; 2],
-}
-
-/// What follows the product.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Finish<'a> {
-    /// As long as a row of the panels, filled up like them.
-    pub bias: Option<&'a [f32]>,
-    /// As long as the output.
-    pub residual: Option<&'a [f32]>,
-    pub activation: Activation,
-}
-
-impl Winograd {
-    /// Transforms the weights of a forward pass, where this way is faster than the direct product at any number of
-    /// images; `None` where it is not.
-    pub(super) fn forward(shape: &Conv2dShape, weights: &[f32]) -> Option<Self> {
-        Self::new(shape, Pass::Forward, &ConvGeometry::forward(shape), weights)
-    }
-
-    /// The same for the input gradient, from that of the output.
-    pub(super) fn input_gradient(shape: &Conv2dShape, weights: &[f32]) -> Option<Self> {
-        let geometry = ConvGeometry::transposed(shape);
-        Self::new(shape, Pass::InputGradient, &geometry, weights)
-    }
-
-    fn new(
-        shape: &Conv2dShape,
-        pass: Pass,
-        geometry: &ConvGeometry,
-        weights: &[f32],
-    ) -> Option<Self> {
+impl Tiling {
+    /// Returns how, where this takes less time than the direct product at any number of images; `None` where it does not.
+    fn of(shape: &Conv2dShape) -> Option<Self> {
         let level = SimdLevel::current();
-        let summed = geometry.source[2] / shape.groups;
-        if shape.products.at(level, summed) != Products::Float32 {
-            return None;
-        }
         let [rows, columns] = shape.kernel;
         let filtering = Filtering::of(rows).filter(|_| rows == columns)?;
         let is_plain = [shape.stride, shape.dilation] == [[1; 2]; 2] && shape.groups == 1;
-        let (y, x) = (geometry.y.sliding?, geometry.x.sliding?);
-        let [height, width, channels] = geometry.source;
-        let [target_height, target_width, filters] = geometry.target;
-        let outputs = filtering.outputs();
-        let tiles = [target_height, target_width].map(|size| size.div_ceil(outputs));
-        let points = filtering.points();
-        let product = points * channels * filters;
-        let cost = tiles[0] * tiles[1] * (product + TRANSFORM * points * (channels + filters));
-        let direct = geometry.taps() * channels * filters;
-        if !is_plain || cost as f64 > WORTHWHILE * direct as f64 {
+        let is_of_floats = shape.products.at(level, shape.channels) == Products::Float32;
+        if !is_plain || !is_of_floats {
             return None;
         }
-        let kernels = Kernels::of(level, Products::Float32);
-        let panels = Panels::new(&kernels, channels, filters, 1);
-        let packed = pack(shape, pass, level, filtering, &panels, weights);
+        let (channels, filters) = (shape.channels, shape.filters);
+        let tiles = shape.output().map(|size| size.div_ceil(OUTPUTS));
+        let points = filtering.points();
+        let of_tile = points * (channels * filters + TRANSFORM * (channels + filters));
+        let direct = ConvGeometry::forward(shape).taps() * channels * filters;
+        if (tiles[0] * tiles[1] * of_tile) as f64 > WORTHWHILE * direct as f64 {
+            return None;
+        }
         Some(Self {
-            kernels,
+            level,
+            kernels: Kernels::of(level, Products::Float32),
             filtering,
             transforms: Transforms::of(level, filtering),
-            panels,
-            packed,
-            source: Source {
-                height,
-                width,
-                channels,
-                padding: [y.before, x.before],
-            },
-            target: [target_height, target_width],
+            input: [shape.height, shape.width],
+            output: shape.output(),
+            channels,
+            filters,
+            padding: [shape.padding[0], shape.padding[1]],
             tiles,
         })
     }
 
-    /// Panels of the weights.
-    pub(super) fn panels(&self) -> &Panels {
-        &self.panels
-    }
-
-    /// Computes `batch` images.
-    pub(super) fn compute(&self, batch: usize, input: &[f32], finish: Finish, output: &mut [f32]) {
-        let tiles = batch * self.tiles();
-        let split = Split::new(
-            tiles * self.floats(),
-            self.packed.len(),
-            tiles,
-            self.panels.count(),
-        );
-        let output = Shared::new(output);
-        split.run(|task| {
-            let panels = task.part_of(self.panels.count());
-            // SAFETY: tasks have different tiles or panels.
-            unsafe { self.run(input, task.images, panels, finish, (output, 0)) }
-        });
-    }
-
     /// Tiles of an image.
-    pub(super) fn tiles(&self) -> usize {
+    fn tiles(&self) -> usize {
         self.tiles[0] * self.tiles[1]
     }
 
-    /// Most tiles at a time.
-    pub(super) fn block(&self) -> usize {
+    fn points(&self) -> usize {
+        self.filtering.points()
+    }
+
+    /// Floats of a tile's points before and after the product.
+    fn floats(&self) -> usize {
+        self.points() * (self.channels + self.filters)
+    }
+
+    /// Tiles of a block whose points fit into the cache, at least some full tiles of the product.
+    fn block(&self) -> usize {
         let rows = self.kernels.rows;
         let fitting = BLOCK_BYTES / (self.floats() * size_of::<f32>());
         (fitting / rows * rows).max(2 * rows)
     }
 
-    /// Floats of a tile's points before and after the product.
-    fn floats(&self) -> usize {
-        self.filtering.points() * (self.source.channels + self.panels.padded)
-    }
-
-    /// Computes `panels` of `tiles`, counted from the first image of `input`; its outputs are those of an image of
-    /// `output`.
-    ///
-    /// # Safety
-    ///
-    /// No other thread may touch those tiles' outputs of those panels at the same time.
-    pub(super) unsafe fn run(
-        &self,
-        input: &[f32],
-        tiles: Range<usize>,
-        panels: Range<usize>,
-        finish: Finish,
-        output: (Shared<f32>, usize),
-    ) {
-        // As even as possible.
-        let blocks = tiles.len().div_ceil(self.block()).max(1);
-        let layout = Points::new(self, tiles.len().div_ceil(blocks));
-        let points = self.filtering.points();
-        let mut before = Scratch::any(points * layout.before[1]);
-        let mut after = Scratch::any(points * layout.after[1]);
-        let zeros = Scratch::zeros(self.source.channels);
-        for at in 0..blocks {
-            let part = share(tiles.len(), at, blocks);
-            let part = tiles.start + part.start..tiles.start + part.end;
-            self.transform_input(input, part.clone(), &layout, &zeros, &mut before);
-            self.multiply(part.len(), panels.clone(), &layout, &before, &mut after);
-            // SAFETY: as the caller promises.
-            unsafe {
-                self.transform_output(part, panels.clone(), &layout, &after, finish, output);
-            }
-        }
-    }
-
-    /// The image of a tile, and its first row and column in the output.
+    /// The image of a tile, and the tile's first row and column in the output.
     fn place(&self, tile: usize) -> (usize, [usize; 2]) {
-        let [down, across] = self.tiles;
-        let (image, at) = (tile / (down * across), tile % (down * across));
-        let outputs = self.filtering.outputs();
-        (image, [at / across * outputs, at % across * outputs])
+        let (image, at) = (tile / self.tiles(), tile % self.tiles());
+        let across = self.tiles[1];
+        (image, [at / across * OUTPUTS, at % across * OUTPUTS])
     }
 
-    fn transform_input(
-        &self,
-        input: &[f32],
-        tiles: Range<usize>,
-        layout: &Points,
-        zeros: &[f32],
-        before: &mut [f32],
-    ) {
-        let Source {
-            height,
-            width,
-            channels,
-            padding,
-        } = self.source;
+    /// Calls `each(number in the tile, first float of the pixel in the images)` for each pixel of a tile's inputs that is in
+    /// the image.
+    #[inline(always)]
+    fn inputs(&self, tile: usize, mut each: impl FnMut(usize, usize)) {
+        let (image, corner) = self.place(tile);
         let size = self.filtering.tile();
-        let length = height * width * channels;
-        assert!(
-            before.len() >= self.filtering.points() * layout.before[1] && zeros.len() >= channels
-        );
-        let mut pixels = vec![zeros.as_ptr(); size * size];
-        for (row, tile) in tiles.enumerate() {
-            let (image, [top, left]) = self.place(tile);
-            let image = &input[image * length..][..length];
-            for (at, pixel) in pixels.iter_mut().enumerate() {
-                let y = (top + at / size)
-                    .checked_sub(padding[0])
-                    .filter(|&y| y < height);
-                let x = (left + at % size)
-                    .checked_sub(padding[1])
-                    .filter(|&x| x < width);
-                *pixel = match (y, x) {
-                    (Some(y), Some(x)) => image[(y * width + x) * channels..][..channels].as_ptr(),
-                    _ => zeros.as_ptr(),
-                };
-            }
-            let tile = InputTile {
-                pixels: &pixels,
-                channels,
-                to: before[row * layout.before[0]..].as_mut_ptr(),
-                stride: layout.before[1],
+        let [height, width] = self.input;
+        let inside = |axis: usize, k: usize| (corner[axis] + k).checked_sub(self.padding[axis]);
+        for row in 0..size {
+            let Some(y) = inside(0, row).filter(|&y| y < height) else {
+                continue;
             };
-            // SAFETY: pixels have their channels, as the slices above do; the points of as many tiles as the layout
-            // has rows are in `before`.
-            unsafe { self.transforms.input(&tile) }
-        }
-    }
-
-    /// The products of each point.
-    fn multiply(
-        &self,
-        tiles: usize,
-        range: Range<usize>,
-        layout: &Points,
-        before: &[f32],
-        after: &mut [f32],
-    ) {
-        let Self {
-            kernels, panels, ..
-        } = self;
-        let points = self.filtering.points();
-        let spans = [KSpan {
-            a: 0,
-            b: 0,
-            length: panels.rows,
-        }];
-        assert!(
-            before.len() >= points * layout.before[1]
-                && after.len() >= points * layout.after[1]
-                && tiles <= layout.rows
-        );
-        for point in 0..points {
-            let packed = &self.packed[point * panels.len()..][..panels.len()];
-            for panel in range.clone().map(|index| panels.panel(index)) {
-                for (row, rows) in kernels.tiles(tiles) {
-                    let (a, c) = (
-                        point * layout.before[1] + row * layout.before[0],
-                        point * layout.after[1] + row * layout.after[0] + panel.column,
-                    );
-                    let tile = Tile {
-                        a: before[a..].as_ptr(),
-                        a_stride: layout.before[0],
-                        spans: &spans,
-                        b: packed[panel.start..].as_ptr(),
-                        bias: std::ptr::null(),
-                        residual: std::ptr::null(),
-                        activation: Activation::Linear,
-                        c: after[c..].as_mut_ptr(),
-                        c_stride: layout.after[0],
-                        columns: panel.columns,
-                    };
-                    // SAFETY: rows and panels are inside the buffers, as asserted, and `after` is this task's.
-                    unsafe { kernels.inner(rows, &tile) }
+            for column in 0..size {
+                if let Some(x) = inside(1, column).filter(|&x| x < width) {
+                    let pixel = (image * height + y) * width + x;
+                    each(row * size + column, pixel * self.channels);
                 }
             }
         }
     }
 
-    /// # Safety
-    ///
-    /// No other thread may touch those tiles' outputs of those panels at the same time.
-    unsafe fn transform_output(
-        &self,
-        tiles: Range<usize>,
-        range: Range<usize>,
-        layout: &Points,
-        after: &[f32],
-        finish: Finish,
-        (output, first_image): (Shared<f32>, usize),
-    ) {
-        let panels = &self.panels;
-        if range.is_empty() {
-            return;
+    /// The same for a tile's outputs.
+    #[inline(always)]
+    fn outputs(&self, tile: usize, mut each: impl FnMut(usize, usize)) {
+        let (image, [top, left]) = self.place(tile);
+        let [height, width] = self.output;
+        for row in 0..OUTPUTS.min(height - top) {
+            for column in 0..OUTPUTS.min(width - left) {
+                let pixel = (image * height + top + row) * width + left + column;
+                each(row * OUTPUTS + column, pixel * self.filters);
+            }
         }
-        let (first, last) = (panels.panel(range.start), panels.panel(range.end - 1));
-        let (column, end) = (first.column, last.column + last.columns);
-        let [height, width] = self.target;
-        let filters = panels.columns;
-        let outputs = self.filtering.outputs();
+    }
+
+    /// Writes the points of `tiles`' inputs. `zeros` are as many as there are channels.
+    fn spread_inputs(
+        &self,
+        input: &[f32],
+        tiles: Range<usize>,
+        points: &mut Points,
+        zeros: &[f32],
+    ) {
+        let pixels = self.filtering.points();
+        let spread = self.transforms.input;
+        self.spread(
+            input,
+            (self.channels, pixels),
+            tiles,
+            points,
+            zeros,
+            spread,
+            |tile, each| {
+                self.inputs(tile, each);
+            },
+        );
+    }
+
+    /// Writes the points of `tiles`' gradients of outputs. `zeros` are as many as there are filters.
+    fn spread_gradient(
+        &self,
+        gradient: &[f32],
+        tiles: Range<usize>,
+        points: &mut Points,
+        zeros: &[f32],
+    ) {
+        let pixels = OUTPUTS * OUTPUTS;
+        let spread = self.transforms.output_gradient;
+        self.spread(
+            gradient,
+            (self.filters, pixels),
+            tiles,
+            points,
+            zeros,
+            spread,
+            |tile, each| {
+                self.outputs(tile, each);
+            },
+        );
+    }
+
+    fn spread(
+        &self,
+        images: &[f32],
+        (channels, pixels): (usize, usize),
+        tiles: Range<usize>,
+        points: &mut Points,
+        zeros: &[f32],
+        spread: unsafe fn(&Spread<'_>),
+        visit: impl Fn(usize, &mut dyn FnMut(usize, usize)),
+    ) {
+        assert!(
+            zeros.len() >= channels && points.row >= channels && tiles.len() <= points.rows,
+            "points"
+        );
+        let mut from = vec![zeros.as_ptr(); pixels];
         for (row, tile) in tiles.enumerate() {
-            let (image, [top, left]) = self.place(tile);
-            let image = first_image + image;
-            let to = ((image * height + top) * width + left) * filters + column;
-            let tile = OutputTile {
-                from: after[row * layout.after[0] + column..].as_ptr(),
-                stride: layout.after[1],
-                bias: finish
-                    .bias
-                    .map_or(std::ptr::null(), |bias| bias[column..].as_ptr()),
-                residual: finish
-                    .residual
-                    .map_or(std::ptr::null(), |residual| residual[to..].as_ptr()),
-                activation: finish.activation,
-                to: output.pointer(to),
-                row_stride: width * filters,
-                pixel_stride: filters,
-                outputs: [outputs.min(height - top), outputs.min(width - left)],
-                columns: end - column,
+            from.fill(zeros.as_ptr());
+            visit(tile, &mut |at, start| {
+                from[at] = images[start..][..channels].as_ptr();
+            });
+            let tile = Spread {
+                pixels: &from,
+                channels,
+                to: points.values[row * points.row..].as_mut_ptr(),
+                stride: points.stride,
             };
-            // SAFETY: the outputs are inside the image, and nobody else's, as the caller promises; the points of the
-            // tile are in `after`, each row with whole vectors.
-            unsafe { self.transforms.output(&tile) }
+            // SAFETY: each pixel has its channels, as the slices above do; the points of as many tiles as asserted are in
+            // `points`, in rows of whole vectors; the transform is for the current level.
+            unsafe { spread(&tile) }
         }
     }
 }
 
-/// Where the points of some tiles lie, in floats: from tile to tile, and from point to point.
+/// A number of each tile and channel for each point: `[points][tiles][channels]`, in rows of whole vectors.
 struct Points {
+    values: Scratch,
+    /// Tiles.
     rows: usize,
-    before: [usize; 2],
-    after: [usize; 2],
+    /// Floats from tile to tile.
+    row: usize,
+    /// Floats from point to point.
+    stride: usize,
 }
 
 impl Points {
-    fn new(winograd: &Winograd, rows: usize) -> Self {
+    /// Some numbers of `channels` channels for so many tiles.
+    fn any(tiling: &Tiling, rows: usize, channels: usize) -> Self {
         // Rows some KiB apart would share a few sets of an L1 cache.
         let skewed = |floats: usize| floats + if floats.is_multiple_of(256) { 16 } else { 0 };
-        let of = |floats: usize| {
-            let row = skewed(floats);
-            [row, skewed(rows * row)]
-        };
+        let row = skewed(channels.next_multiple_of(tiling.kernels.lanes));
+        let stride = skewed(rows * row);
         Self {
+            values: Scratch::any(tiling.points() * stride),
             rows,
-            before: of(winograd.source.channels),
-            after: of(winograd.panels.padded),
+            row,
+            stride,
         }
+    }
+
+    /// Its first number of a point and tile.
+    fn at(&self, point: usize, tile: usize) -> usize {
+        point * self.stride + tile * self.row
     }
 }
 
-/// Filters, or for the input gradient channels, that are transformed at a time.
-const LANES: usize = 8;
-
-/// The transformed weights, in panels of each point.
-fn pack(
-    shape: &Conv2dShape,
-    pass: Pass,
-    level: SimdLevel,
-    filtering: Filtering,
-    panels: &Panels,
-    weights: &[f32],
-) -> Scratch {
-    let taps = shape.taps();
-    let points = filtering.points();
-    let mut packed = Scratch::any(points * panels.len());
-    let shared = Shared::new(&mut packed);
-    let threads = parallel::threads_for(points * panels.len());
-    parallel::tasks(panels.count().min(threads), |task, tasks| {
-        let mut lanes = vec![[0.0; LANES]; taps];
-        let mut transformed = vec![[0.0; LANES]; points];
-        for panel in share(panels.count(), task, tasks).map(|index| panels.panel(index)) {
-            for row in 0..panels.rows {
-                for first in (0..panel.padded).step_by(LANES) {
-                    for lane in 0..LANES {
-                        let column = first + lane;
-                        let kernel = (column < panel.columns).then(|| {
-                            let column = panel.column + column;
-                            let at = match pass {
-                                Pass::Forward => column * panels.rows + row,
-                                Pass::InputGradient => row * panels.columns + column,
-                            };
-                            &weights[at * taps..][..taps]
-                        });
-                        for (tap, lanes) in lanes.iter_mut().enumerate() {
-                            let tap = match pass {
-                                Pass::Forward => tap,
-                                Pass::InputGradient => taps - 1 - tap,
-                            };
-                            lanes[lane] = kernel.map_or(0.0, |kernel| f64::from(kernel[tap]));
-                        }
-                    }
-                    transform_kernel(level, filtering.kernel_matrix(), &lanes, &mut transformed);
-                    for (point, lanes) in transformed.iter().enumerate() {
-                        let start = point * panels.len() + panel.start + row * panel.padded + first;
-                        // SAFETY: panels do not overlap, and each is one task's.
-                        let to = unsafe { shared.slice(start, LANES) };
-                        for (to, &value) in to.iter_mut().zip(lanes) {
-                            *to = value as f32;
-                        }
-                    }
-                }
-            }
-        }
-    });
-    packed
-}
-
-multiversioned! {
-    /// `G g Gᵀ` for some kernels `g`.
-    fn transform_kernel(matrix: &[&[f64]], kernel: &[[f64; LANES]], to: &mut [[f64; LANES]]) = transform_kernel_body
-}
-
-#[inline(always)]
-fn transform_kernel_body(matrix: &[&[f64]], kernel: &[[f64; LANES]], to: &mut [[f64; LANES]]) {
-    let (tile, taps) = (matrix.len(), matrix[0].len());
-    for (row, factors) in matrix.iter().enumerate() {
-        for column in 0..tile {
-            let mut sum = [0.0; LANES];
-            for (factor, kernel) in factors.iter().zip(kernel.chunks_exact(taps)) {
-                for (other, kernel) in matrix[column].iter().zip(kernel) {
-                    let factor = factor * other;
-                    for (sum, kernel) in sum.iter_mut().zip(kernel) {
-                        *sum += factor * kernel;
-                    }
-                }
-            }
-            to[row * tile + column] = sum;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::shape::Conv2d;
-    use super::*;
-
-    #[test]
-    fn it_is_taken_where_it_saves_multiplications() {
-        let filtering = |sizes: Conv2d| {
-            let shape = sizes.checked().unwrap();
-            let weights = vec![0.0; shape.weights_len()];
-            [
-                Winograd::forward(&shape, &weights),
-                Winograd::input_gradient(&shape, &weights),
-            ]
-            .map(|winograd| winograd.map(|winograd| winograd.filtering))
-        };
-        let sizes = Conv2d::new([1, 14, 14, 64], 64, [3; 2]).padded(1);
-        assert_eq!(filtering(sizes), [Some(Filtering::Size2x3); 2]);
-        let large = Conv2d {
-            kernel: [5; 2],
-            ..sizes
-        };
-        assert_eq!(filtering(large), [Some(Filtering::Size2x5); 2]);
-        let none = [
-            Conv2d {
-                stride: [2; 2],
-                ..sizes
-            },
-            Conv2d {
-                dilation: [1, 2],
-                ..sizes
-            },
-            Conv2d { groups: 2, ..sizes },
-            Conv2d {
-                kernel: [3, 5],
-                ..sizes
-            },
-            Conv2d {
-                kernel: [1; 2],
-                ..sizes
-            },
-            Conv2d {
-                channels: 3,
-                filters: 4,
-                ..sizes
-            },
-            // What is left of the window without padding are 4 taps.
-            Conv2d {
-                height: 2,
-                width: 2,
-                ..sizes
-            },
-        ];
-        for sizes in none {
-            assert_eq!(filtering(sizes), [None; 2], "{sizes:?}");
-        }
-    }
+/// A pointer for each pixel of a tile, null outside the image.
+fn pointers(
+    to: Shared<f32>,
+    pixels: &mut [*mut f32],
+    visit: impl FnOnce(&mut dyn FnMut(usize, usize)),
+) {
+    pixels.fill(std::ptr::null_mut());
+    visit(&mut |at, start| pixels[at] = to.pointer(start));
 }
