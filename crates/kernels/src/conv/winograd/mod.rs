@@ -15,7 +15,7 @@
 //! zeros, and write only what is in the image. What a tile comes to depends on no other: results are the same for any
 //! number of images and threads. The gradients are those of this very formula, by as many multiplications.
 //!
-//! F(2, 3) is as exact as the direct sum, since its sums are shorter; the error of F(2, 5) is some 1.5 times as large.
+//! F(2, 3) is more exact than the direct sum, since its sums are shorter, and F(2, 5) no less.
 //!
 //! | to find | look in |
 //! | --- | --- |
@@ -173,19 +173,16 @@ impl Tiling {
         points: &mut Points,
         zeros: &[f32],
     ) {
-        let pixels = self.filtering.points();
-        let spread = self.transforms.input;
-        self.spread(
-            input,
-            (self.channels, pixels),
-            tiles,
-            points,
-            zeros,
-            spread,
-            |tile, each| {
-                self.inputs(tile, each);
-            },
-        );
+        let mut pixels = vec![zeros.as_ptr(); self.points()];
+        for (row, tile) in tiles.enumerate() {
+            pixels.fill(zeros.as_ptr());
+            self.inputs(tile, |at, start| {
+                pixels[at] = input[start..][..self.channels].as_ptr();
+            });
+            let tile = points.spread(row, &pixels, &zeros[..self.channels]);
+            // SAFETY: each pixel has its channels, as the slices above do; the transform is for the current level.
+            unsafe { (self.transforms.input)(&tile) }
+        }
     }
 
     /// Writes the points of `tiles`' gradients of outputs. `zeros` are as many as there are filters.
@@ -196,50 +193,15 @@ impl Tiling {
         points: &mut Points,
         zeros: &[f32],
     ) {
-        let pixels = OUTPUTS * OUTPUTS;
-        let spread = self.transforms.output_gradient;
-        self.spread(
-            gradient,
-            (self.filters, pixels),
-            tiles,
-            points,
-            zeros,
-            spread,
-            |tile, each| {
-                self.outputs(tile, each);
-            },
-        );
-    }
-
-    fn spread(
-        &self,
-        images: &[f32],
-        (channels, pixels): (usize, usize),
-        tiles: Range<usize>,
-        points: &mut Points,
-        zeros: &[f32],
-        spread: unsafe fn(&Spread<'_>),
-        visit: impl Fn(usize, &mut dyn FnMut(usize, usize)),
-    ) {
-        assert!(
-            zeros.len() >= channels && points.row >= channels && tiles.len() <= points.rows,
-            "points"
-        );
-        let mut from = vec![zeros.as_ptr(); pixels];
+        let mut pixels = [zeros.as_ptr(); OUTPUTS * OUTPUTS];
         for (row, tile) in tiles.enumerate() {
-            from.fill(zeros.as_ptr());
-            visit(tile, &mut |at, start| {
-                from[at] = images[start..][..channels].as_ptr();
+            pixels.fill(zeros.as_ptr());
+            self.outputs(tile, |at, start| {
+                pixels[at] = gradient[start..][..self.filters].as_ptr();
             });
-            let tile = Spread {
-                pixels: &from,
-                channels,
-                to: points.values[row * points.row..].as_mut_ptr(),
-                stride: points.stride,
-            };
-            // SAFETY: each pixel has its channels, as the slices above do; the points of as many tiles as asserted are in
-            // `points`, in rows of whole vectors; the transform is for the current level.
-            unsafe { spread(&tile) }
+            let tile = points.spread(row, &pixels, &zeros[..self.filters]);
+            // SAFETY: as above.
+            unsafe { (self.transforms.output_gradient)(&tile) }
         }
     }
 }
@@ -267,6 +229,17 @@ impl Points {
             rows,
             row,
             stride,
+        }
+    }
+
+    /// A tile of pixels whose points go to row `row`; pixels outside the image are those `zeros`, one for each channel.
+    fn spread<'a>(&'a mut self, row: usize, pixels: &'a [*const f32], zeros: &[f32]) -> Spread<'a> {
+        assert!(zeros.len() <= self.row && row < self.rows, "points");
+        Spread {
+            pixels,
+            channels: zeros.len(),
+            to: self.values[row * self.row..].as_mut_ptr(),
+            stride: self.stride,
         }
     }
 

@@ -11,6 +11,8 @@ use super::minimal::Filtering;
 
 /// Kernels that are transformed at a time.
 const LANES: usize = 8;
+/// Most rows or columns of a matrix.
+const LARGEST: usize = 6;
 
 type Lanes = [f64; LANES];
 
@@ -35,8 +37,9 @@ pub(super) fn pack(
     by_panel(points, panels, |panel| {
         let mut kernels = vec![[0.0; LANES]; taps];
         let mut transformed = vec![[0.0; LANES]; points];
-        for row in 0..panels.rows {
-            for first in (0..panel.padded).step_by(LANES) {
+        // A few kernels' weights at a time are in the cache, where their distances are powers of two.
+        for first in (0..panel.padded).step_by(LANES) {
+            for row in 0..panels.rows {
                 for lane in 0..LANES {
                     let kernel = kernel_of(panels, pass, panel, row, first + lane);
                     let kernel = kernel.map(|at| &weights[at * taps..][..taps]);
@@ -81,8 +84,8 @@ pub(super) fn unpack(
     by_panel(points, panels, |panel| {
         let mut gradients = vec![[0.0; LANES]; points];
         let mut transformed = vec![[0.0; LANES]; taps];
-        for row in 0..panels.rows {
-            for first in (0..panel.columns).step_by(LANES) {
+        for first in (0..panel.columns).step_by(LANES) {
+            for row in 0..panels.rows {
                 for (point, lanes) in gradients.iter_mut().enumerate() {
                     let at = point * panels.len() + panel.start + row * panel.padded + first;
                     *lanes = [0.0; LANES];
@@ -167,20 +170,27 @@ multiversioned! {
 
 #[inline(always)]
 fn transform_body(matrix: &[f64], columns: usize, x: &[Lanes], to: &mut [Lanes]) {
-    let rows = matrix.chunks_exact(columns);
-    let pairs = rows
-        .clone()
-        .flat_map(|row| rows.clone().map(move |other| (row, other)));
-    for (to, (row, other)) in to.iter_mut().zip(pairs) {
-        let mut sum = [0.0; LANES];
+    let rows = matrix.len() / columns;
+    for (row, to) in matrix.chunks_exact(columns).zip(to.chunks_exact_mut(rows)) {
+        let mut half = [[0.0; LANES]; LARGEST];
+        let half = &mut half[..columns];
         for (&factor, x) in row.iter().zip(x.chunks_exact(columns)) {
-            for (&other, x) in other.iter().zip(x) {
-                let factor = factor * other;
-                for (sum, x) in sum.iter_mut().zip(x) {
-                    *sum += factor * x;
-                }
+            for (sum, x) in half.iter_mut().zip(x) {
+                add_times(factor, x, sum);
             }
         }
-        *to = sum;
+        for (row, to) in matrix.chunks_exact(columns).zip(to) {
+            *to = [0.0; LANES];
+            for (&factor, half) in row.iter().zip(half.iter()) {
+                add_times(factor, half, to);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add_times(factor: f64, x: &Lanes, sum: &mut Lanes) {
+    for (sum, x) in sum.iter_mut().zip(x) {
+        *sum += factor * x;
     }
 }
