@@ -4,8 +4,8 @@ mod common;
 
 use common::{Sum, assert_close_sums, at_each_level, numbers, with_threads};
 use kiln_kernels::{
-    Activation, Conv2d, Conv2dGradients, Conv2dShape, Epilogue, OutputGradient, Products,
-    conv2d_backward, conv2d_forward,
+    Activation, Conv2d, Conv2dGradients, Conv2dShape, Epilogue, OutputGradient, PreparedConv2d,
+    Products, conv2d_backward, conv2d_forward,
 };
 use proptest::prelude::*;
 
@@ -117,6 +117,14 @@ fn check(s: &Conv2dShape, after: After, seed: u64) {
     let mut again = vec![f32::NAN; s.output_len()];
     conv2d_forward(s, &input, &weights, &epilogue, &mut again);
     assert_eq!(output, again, "equal calls give equal bits");
+
+    let mut prepared = vec![f32::NAN; s.output_len()];
+    PreparedConv2d::new(s, &weights, Some(&bias), activation).forward(
+        &input,
+        skip.as_deref(),
+        &mut prepared,
+    );
+    assert_close_sums("prepared", &prepared, &expected);
 
     let masked: Vec<f64> = gradient
         .iter()
@@ -234,18 +242,20 @@ fn dense_conv() -> impl Strategy<Value = Conv2dShape> {
     )
 }
 
-/// Kernels of 3×3 and 5×5 with enough channels and filters for fewer multiplications, and every kind of border.
+/// Kernels of 3×3 and 5×5 with every kind of border, and enough channels and filters for fewer multiplications: in passes
+/// that share their weights, and where there are many images in each.
 fn small_kernel_conv() -> impl Strategy<Value = Conv2dShape> {
-    let sizes = ([1_usize..4, 2..11, 2..11], 8_usize..50, 8_usize..50);
+    let few = ([1_usize..4, 2..11, 2..11], 8_usize..50, 8_usize..50);
+    let many = ([5_usize..14, 6..12, 6..12], 14_usize..28, 14_usize..28);
     let window = (
         prop_oneof![Just(3_usize), Just(5)],
         [0_usize..6, 0..6, 0..6, 0..6],
     );
-    (sizes, window).prop_filter_map(
+    (prop_oneof![few, many], window).prop_filter_map(
         "the window must fit",
         |(([batch, height, width], channels, filters), (kernel, padding))| {
             let size = batch * height * width * channels * filters * kernel * kernel;
-            if size > 4_000_000 {
+            if size > 8_000_000 {
                 return None;
             }
             let sizes = Conv2d::new([batch, height, width, channels], filters, [kernel; 2]);
@@ -292,14 +302,18 @@ proptest! {
     }
 
     #[test]
+    fn a_dense_convolution_is_its_definition(s in dense_conv(), after in any_after(), seed in 1_u64..1000) {
+        at_each_level(|_| check(&s, after, seed));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
     fn a_convolution_of_a_small_kernel_is_its_definition(
         s in small_kernel_conv(), after in any_after(), seed in 1_u64..1000,
     ) {
-        at_each_level(|_| check(&s, after, seed));
-    }
-
-    #[test]
-    fn a_dense_convolution_is_its_definition(s in dense_conv(), after in any_after(), seed in 1_u64..1000) {
         at_each_level(|_| check(&s, after, seed));
     }
 }
@@ -310,6 +324,8 @@ fn the_networks_convolutions_are_their_definitions() {
         ([3, 28, 28, 1], 32, 3, 0),
         ([5, 13, 13, 32], 64, 5, 0),
         ([1, 8, 8, 64], 64, 3, 1),
+        ([9, 13, 13, 32], 40, 5, 2),
+        ([9, 14, 14, 32], 40, 3, 1),
         ([16, 2, 2, 128], 96, 3, 1),
         ([3, 4, 4, 128], 64, 3, 1),
         ([15, 1, 1, 100], 10, 1, 0),
@@ -384,7 +400,8 @@ fn an_image_comes_to_the_same_in_any_batch_on_any_threads() {
         let weights = numbers(2, all.weights_len());
         let forward = |s: &Conv2dShape, input: &[f32]| {
             let mut output = vec![f32::NAN; s.output_len()];
-            conv2d_forward(s, input, &weights, &Epilogue::default(), &mut output);
+            let prepared = PreparedConv2d::new(s, &weights, None, Activation::Linear);
+            prepared.forward(input, None, &mut output);
             output
         };
         let expected = with_threads(1, || forward(&all, &input));

@@ -19,7 +19,7 @@ use super::geometry::ConvGeometry;
 use super::pack::{Panels, Pass, pack};
 use super::plan::{Plan, Split, Weights};
 use super::shape::Conv2dShape;
-use super::winograd::{self, Winograd};
+use super::winograd::{self, Passes, Winograd};
 
 /// Convolution (cross-correlation) with bias, residual and activation: `output = activation(input ⋆
 /// weights + bias + residual)`.
@@ -44,7 +44,8 @@ pub fn conv2d_forward(
         residual,
         activation,
     } = *epilogue;
-    PreparedConv2d::new(shape, weights, bias, activation).forward(input, residual, output);
+    let prepared = PreparedConv2d::for_passes(Passes::One, shape, weights, bias, activation);
+    prepared.forward(input, residual, output);
 }
 
 /// A convolution whose weights are packed, and whose tiles are planned, once for any number of passes.
@@ -90,13 +91,23 @@ impl PreparedConv2d {
         bias: Option<&[f32]>,
         activation: Activation,
     ) -> Self {
+        Self::for_passes(Passes::Many, shape, weights, bias, activation)
+    }
+
+    fn for_passes(
+        passes: Passes,
+        shape: &Conv2dShape,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        activation: Activation,
+    ) -> Self {
         assert_eq!(weights.len(), shape.weights_len(), "conv2d: weights");
         if let Some(bias) = bias {
             assert_eq!(bias.len(), shape.filters, "conv2d: bias");
         }
         let way = if is_depthwise(shape) {
             Way::Depthwise(Box::new(PreparedDepthwise::new(shape, weights, bias)))
-        } else if let Some(winograd) = Winograd::new(shape, weights) {
+        } else if let Some(winograd) = Winograd::new(shape, passes, weights) {
             Way::Winograd {
                 bias: bias.map(|bias| pad_bias(bias, winograd.panels())),
                 winograd: Box::new(winograd),

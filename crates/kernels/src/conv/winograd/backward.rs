@@ -21,7 +21,7 @@ use super::super::pack::{Panels, Pass};
 use super::super::shape::Conv2dShape;
 use super::forward::multiply;
 use super::micro::Gather;
-use super::{Points, Tiling, pointers, weights};
+use super::{Passes, Points, Tiling, pointers, weights};
 
 /// How a convolution's gradients are computed.
 pub(in super::super) struct WinogradGradients {
@@ -36,9 +36,9 @@ struct Transposed {
 }
 
 impl WinogradGradients {
-    /// Returns how, where the forward pass is computed in this way too, and there are images for all threads.
+    /// Returns how, where it is worth while, and there are images for all threads.
     pub(in super::super) fn of(shape: &Conv2dShape) -> Option<Self> {
-        let tiling = Tiling::of(shape)?;
+        let tiling = Tiling::of(shape, Passes::One)?;
         let tasks = parallel::threads_for(shape.input_len() + shape.output_len());
         (shape.batch >= tasks).then_some(Self { tiling, tasks })
     }

@@ -11,7 +11,7 @@ use super::super::plan::Split;
 use super::super::shape::Conv2dShape;
 use super::micro::Finish;
 use super::minimal::OUTPUTS;
-use super::{Points, Tiling, pointers, weights};
+use super::{Passes, Points, Tiling, pointers, weights};
 
 /// A convolution with transformed weights.
 pub(in super::super) struct Winograd {
@@ -34,8 +34,12 @@ pub(in super::super) struct Epilogue<'a> {
 
 impl Winograd {
     /// Transforms the weights, where this way is faster than the direct product; `None` where it is not.
-    pub(in super::super) fn new(shape: &Conv2dShape, weights: &[f32]) -> Option<Self> {
-        let tiling = Tiling::of(shape)?;
+    pub(in super::super) fn new(
+        shape: &Conv2dShape,
+        passes: Passes,
+        weights: &[f32],
+    ) -> Option<Self> {
+        let tiling = Tiling::of(shape, passes)?;
         let panels = Panels::new(&tiling.kernels, tiling.channels, tiling.filters, 1);
         let packed = weights::pack(
             tiling.filtering,
@@ -186,7 +190,7 @@ mod tests {
     #[test]
     fn it_is_taken_where_it_saves_multiplications() {
         let filtering = |sizes: Conv2d| {
-            let tiling = Tiling::of(&sizes.checked().unwrap());
+            let tiling = Tiling::of(&sizes.checked().unwrap(), Passes::Many);
             tiling.map(|tiling| tiling.filtering)
         };
         let sizes = Conv2d::new([1, 14, 14, 64], 64, [3; 2]).padded(1);
@@ -229,5 +233,14 @@ mod tests {
         for sizes in none {
             assert_eq!(filtering(sizes), None, "{sizes:?}");
         }
+    }
+
+    #[test]
+    fn for_one_pass_the_images_must_be_worth_the_weights() {
+        let is_taken = |batch| {
+            let sizes = Conv2d::new([batch, 4, 4, 512], 512, [3; 2]).padded(1);
+            Tiling::of(&sizes.checked().unwrap(), Passes::One).is_some()
+        };
+        assert_eq!([1, 32, 128].map(is_taken), [false, false, true]);
     }
 }

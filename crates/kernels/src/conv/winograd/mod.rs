@@ -47,10 +47,22 @@ pub(super) use self::forward::{Epilogue, Winograd};
 
 /// What a transform costs for each number of a tile and channel or filter, in multiply-adds.
 const TRANSFORM: usize = 4;
+/// What transforming the weights costs for each of their numbers, beyond packing them for the direct product.
+const PACKING: usize = 100;
 /// The share of the direct product's cost below which it is worth while.
 const WORTHWHILE: f64 = 0.9;
 /// Bytes of the points of some tiles, before and after the product.
 const BLOCK_BYTES: usize = 768 << 10;
+
+/// For how many passes weights are transformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passes {
+    /// For one, whose number of images decides whether it is worth while.
+    One,
+    /// For many. Whether it is worth while depends on no number of images, so that an image comes to the same in any
+    /// batch.
+    Many,
+}
 
 /// How a convolution is cut into tiles.
 struct Tiling {
@@ -71,8 +83,8 @@ struct Tiling {
 }
 
 impl Tiling {
-    /// Returns how, where this takes less time than the direct product at any number of images; `None` where it does not.
-    fn of(shape: &Conv2dShape) -> Option<Self> {
+    /// Returns how, where this takes less time than the direct product; `None` where it does not.
+    fn of(shape: &Conv2dShape, passes: Passes) -> Option<Self> {
         let level = SimdLevel::current();
         let [rows, columns] = shape.kernel;
         let filtering = Filtering::of(rows).filter(|_| rows == columns)?;
@@ -86,7 +98,12 @@ impl Tiling {
         let points = filtering.points();
         let of_tile = points * (channels * filters + TRANSFORM * (channels + filters));
         let direct = ConvGeometry::forward(shape).taps() * channels * filters;
-        if (tiles[0] * tiles[1] * of_tile) as f64 > WORTHWHILE * direct as f64 {
+        let (images, packing) = match passes {
+            Passes::One => (shape.batch, PACKING * points * channels * filters),
+            Passes::Many => (1, 0),
+        };
+        let cost = (images * tiles[0] * tiles[1] * of_tile + packing) as f64;
+        if cost > WORTHWHILE * (images * direct) as f64 {
             return None;
         }
         Some(Self {

@@ -9,10 +9,8 @@ use crate::simd_level::{SimdLevel, multiversioned};
 use super::super::pack::{Panel, Panels, Pass};
 use super::minimal::Filtering;
 
-/// Kernels that are transformed at a time.
-const LANES: usize = 8;
-/// Most rows or columns of a matrix.
-const LARGEST: usize = 6;
+/// Kernels that are transformed at a time: their numbers fill a cache line.
+const LANES: usize = 16;
 
 type Lanes = [f64; LANES];
 
@@ -57,7 +55,7 @@ pub(super) fn pack(
                 for (point, lanes) in transformed.iter().enumerate() {
                     let at = point * panels.len() + panel.start + row * panel.padded + first;
                     // SAFETY: panels do not overlap, and each is one task's.
-                    let to = unsafe { shared.slice(at, LANES) };
+                    let to = unsafe { shared.slice(at, LANES.min(panel.padded - first)) };
                     for (to, &value) in to.iter_mut().zip(lanes) {
                         *to = value as f32;
                     }
@@ -90,7 +88,10 @@ pub(super) fn unpack(
                     let at = point * panels.len() + panel.start + row * panel.padded + first;
                     *lanes = [0.0; LANES];
                     for sums in sums.chunks_exact(copy) {
-                        for (lane, &sum) in lanes.iter_mut().zip(&sums[at..][..LANES]) {
+                        for (lane, &sum) in lanes
+                            .iter_mut()
+                            .zip(&sums[at..][..LANES.min(panel.padded - first)])
+                        {
                             *lane += f64::from(sum);
                         }
                     }
@@ -170,20 +171,34 @@ multiversioned! {
 
 #[inline(always)]
 fn transform_body(matrix: &[f64], columns: usize, x: &[Lanes], to: &mut [Lanes]) {
-    let rows = matrix.len() / columns;
-    for (row, to) in matrix.chunks_exact(columns).zip(to.chunks_exact_mut(rows)) {
-        let mut half = [[0.0; LANES]; LARGEST];
-        let half = &mut half[..columns];
-        for (&factor, x) in row.iter().zip(x.chunks_exact(columns)) {
+    // Loops of known lengths, as many as there are filterings, there and back.
+    match (matrix.len() / columns, columns) {
+        (4, 3) => sized::<4, 3>(matrix, x, to),
+        (3, 4) => sized::<3, 4>(matrix, x, to),
+        (6, 5) => sized::<6, 5>(matrix, x, to),
+        (5, 6) => sized::<5, 6>(matrix, x, to),
+        (rows, columns) => unreachable!("a matrix of {rows} rows and {columns} columns"),
+    }
+}
+
+#[inline(always)]
+fn sized<const ROWS: usize, const COLUMNS: usize>(matrix: &[f64], x: &[Lanes], to: &mut [Lanes]) {
+    let (matrix, _) = matrix.as_chunks::<COLUMNS>();
+    let (x, _) = x.as_chunks::<COLUMNS>();
+    let (to, _) = to.as_chunks_mut::<ROWS>();
+    for (row, to) in matrix.iter().zip(to) {
+        let mut half = [[0.0; LANES]; COLUMNS];
+        for (&factor, x) in row.iter().zip(x) {
             for (sum, x) in half.iter_mut().zip(x) {
                 add_times(factor, x, sum);
             }
         }
-        for (row, to) in matrix.chunks_exact(columns).zip(to) {
-            *to = [0.0; LANES];
-            for (&factor, half) in row.iter().zip(half.iter()) {
-                add_times(factor, half, to);
+        for (row, to) in matrix.iter().zip(to) {
+            let mut sum = [0.0; LANES];
+            for (&factor, half) in row.iter().zip(&half) {
+                add_times(factor, half, &mut sum);
             }
+            *to = sum;
         }
     }
 }
