@@ -242,24 +242,24 @@ fn dense_conv() -> impl Strategy<Value = Conv2dShape> {
     )
 }
 
-/// Kernels of 3×3 and 5×5 with every kind of border, and enough channels and filters for fewer multiplications: in passes
-/// that share their weights, and where there are many images in each.
-fn small_kernel_conv() -> impl Strategy<Value = Conv2dShape> {
-    let few = ([1_usize..4, 2..11, 2..11], 8_usize..50, 8_usize..50);
-    let many = ([5_usize..14, 6..12, 6..12], 14_usize..28, 14_usize..28);
-    let window = (
-        prop_oneof![Just(3_usize), Just(5)],
-        [0_usize..6, 0..6, 0..6, 0..6],
-    );
-    (prop_oneof![few, many], window).prop_filter_map(
+/// Kernels of 3×3 and 5×5 with enough channels and filters for fewer multiplications, at most so many in all.
+fn small_kernel_conv(
+    images: std::ops::Range<usize>,
+    sizes: std::ops::Range<usize>,
+    channels: std::ops::Range<usize>,
+    padding: std::ops::Range<usize>,
+    most: usize,
+) -> impl Strategy<Value = Conv2dShape> {
+    let of = |range: &std::ops::Range<usize>| range.clone();
+    let sizes = [images, of(&sizes), sizes, of(&channels), channels];
+    let padding = [of(&padding), of(&padding), of(&padding), padding];
+    (sizes, prop_oneof![Just(3_usize), Just(5)], padding).prop_filter_map(
         "the window must fit",
-        |(([batch, height, width], channels, filters), (kernel, padding))| {
+        move |([batch, height, width, channels, filters], kernel, padding)| {
             let size = batch * height * width * channels * filters * kernel * kernel;
-            if size > 8_000_000 {
-                return None;
-            }
             let sizes = Conv2d::new([batch, height, width, channels], filters, [kernel; 2]);
-            Conv2d { padding, ..sizes }.checked().ok()
+            let shape = Conv2d { padding, ..sizes }.checked().ok();
+            shape.filter(|_| size <= most)
         },
     )
 }
@@ -310,9 +310,26 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    /// Every kind of border, in passes that share their weights.
     #[test]
     fn a_convolution_of_a_small_kernel_is_its_definition(
-        s in small_kernel_conv(), after in any_after(), seed in 1_u64..1000,
+        s in small_kernel_conv(1..4, 2..11, 8..50, 0..6, 4_000_000),
+        after in any_after(),
+        seed in 1_u64..1000,
+    ) {
+        at_each_level(|_| check(&s, after, seed));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Enough images that transforming the weights pays in one pass too, and in that of the gradients.
+    #[test]
+    fn a_convolution_of_many_small_windows_is_its_definition(
+        s in small_kernel_conv(6..14, 9..16, 16..29, 0..2, 25_000_000),
+        after in any_after(),
+        seed in 1_u64..1000,
     ) {
         at_each_level(|_| check(&s, after, seed));
     }
