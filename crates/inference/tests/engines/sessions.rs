@@ -1,6 +1,6 @@
 //! Batches from threads of the caller's own.
 
-use kiln_inference::{Model, Options};
+use kiln_inference::{Model, Options, Sessions};
 
 use crate::engines;
 use crate::model::{IMAGE, bytes, noise};
@@ -10,7 +10,7 @@ fn threads_that_share_sessions_get_their_own_scores() {
     for engine in engines() {
         let options = Options::default().with_engine(engine).with_threads(2);
         let model = Model::from_bytes(&bytes(), &options).unwrap();
-        let sessions = model.sessions();
+        let sessions = Sessions::new(&model);
         assert!((1..=2).contains(&sessions.limit()));
         sessions.warm_up(5, None).unwrap();
         std::thread::scope(|scope| {
@@ -55,7 +55,7 @@ fn threads_that_share_sessions_get_their_own_scores() {
 #[test]
 fn values_of_another_length_are_refused() {
     let model = Model::from_bytes(&bytes(), &Options::default()).unwrap();
-    let sessions = model.sessions();
+    let sessions = Sessions::new(&model);
     let error = sessions.classify(&mut [0.0; 7], 1).unwrap_err().to_string();
     assert!(error.contains("found 7"), "{error}");
     assert!(model.classify_prepared(&mut [0.0; 7], 1).is_err());
