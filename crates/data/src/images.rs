@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_model::Preprocessing;
 use kiln_preprocess::{
-    ImageBytes, Orientation, Pixels, PreprocessError, Preprocessor, RawImage, Transform,
+    EncodedImage, ImageBytes, Orientation, Pixels, PreprocessError, Preprocessor, RawImage,
+    Transform,
 };
 use kiln_records::{Collection, Content, Record, Span};
 use kiln_util::Hex;
@@ -253,7 +254,7 @@ pub(crate) struct Keeping {
 impl Keeping {
     /// Decodes an image. Returns whether it has colors, and what is kept of it.
     fn decode(&self, bytes: &[u8], name: &str) -> Result<(bool, Option<Kept>), PreprocessError> {
-        Pixels::decode_then(bytes, name, self.preprocessor.as_deref(), |pixels| {
+        EncodedImage::new(bytes, name).decode_then(self.preprocessor.as_deref(), |pixels| {
             Ok((has_colors(pixels.as_raw()), self.keep(pixels)?))
         })
     }
@@ -475,7 +476,7 @@ impl ImageFiles {
         then: impl FnOnce(Pixels) -> Result<T, PreprocessError>,
     ) -> Result<T, PreprocessError> {
         let (name, bytes) = self.files[index].bytes(&self.root)?;
-        Pixels::decode_then(&bytes, &name, wanted, then)
+        EncodedImage::new(&bytes, &name).decode_then(wanted, then)
     }
 
     /// Computes the SHA-256 of what `sha256sum` prints for the files in their order, run in the root.

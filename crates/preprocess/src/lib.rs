@@ -59,7 +59,9 @@ mod resize;
 mod transform;
 
 pub use adjustment::{Adjustment, Mixture};
-pub use decode::{Decoded, ENDINGS, ImageBytes, ImageSource, Picture, decode, is_image_name, open};
+pub use decode::{
+    Decoded, ENDINGS, EncodedImage, ImageBytes, ImageSource, Picture, decode, is_image_name, open,
+};
 pub use erasing::{Erasing, Filling};
 pub use error::{Hint, PreprocessError};
 pub use geometry::Crop;

@@ -167,7 +167,7 @@ impl App {
                 )));
             }
             if let [image] = &images[..]
-                && let Some(answered) = served.answer_here(image)
+                && let Some(answered) = served.answer_here(image, self.metrics.open_connections())
             {
                 return Ok((served, vec![answered?]));
             }

@@ -227,6 +227,11 @@ impl Metrics {
         self.rejected.get_or_create(&labels).inc();
     }
 
+    /// Returns the number of open connections.
+    pub fn open_connections(&self) -> usize {
+        usize::try_from(self.connections.get()).unwrap_or_default()
+    }
+
     /// Returns the number of open connections, to be changed.
     pub const fn connections(&self) -> &Gauge {
         &self.connections

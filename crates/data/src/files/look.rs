@@ -1,6 +1,6 @@
 //! A look at some images of a [`Listing`], before anything is read as a whole.
 
-use kiln_preprocess::{ImageBytes, Pixels, PreprocessError};
+use kiln_preprocess::{EncodedImage, ImageBytes, PreprocessError};
 use rayon::prelude::*;
 
 use super::Listing;
@@ -34,7 +34,7 @@ impl Listing {
     /// a folder, on all threads of rayon's pool. `progress` is called after every image.
     pub fn look(&self, at_most: usize, progress: &(dyn Fn() + Sync)) -> Look {
         let seen = |bytes: &[u8], name: &str| {
-            let seen = Pixels::decode_then(bytes, name, None, |pixels| {
+            let seen = EncodedImage::new(bytes, name).decode_then(None, |pixels| {
                 let image = pixels.as_raw();
                 let size = [image.height, image.width];
                 let size = pixels.orientation().upright_size(size);

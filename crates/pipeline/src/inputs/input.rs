@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kiln_data::{Dataset, View};
 use kiln_inference::Preprocessor;
 use kiln_inference::image::DynamicImage;
-use kiln_preprocess::{ImageBytes, Orientation, Pixels, PreprocessError};
+use kiln_preprocess::{EncodedImage, ImageBytes, Orientation, PreprocessError};
 use kiln_records::Content;
 
 use super::findings::{AllFindings, Findings};
@@ -151,7 +151,7 @@ impl Input {
         out: &mut [f32],
     ) -> Result<bool, PreprocessError> {
         let mut decode = |bytes: &[u8], name: &str| {
-            Pixels::decode_then(bytes, name, Some(preprocessor), |pixels| {
+            EncodedImage::new(bytes, name).decode_then(Some(preprocessor), |pixels| {
                 let turned = pixels.orientation() != Orientation::Upright;
                 preprocessor.pixels(pixels, out)?;
                 Ok(turned && !preprocessor.record().orientation)

@@ -20,31 +20,71 @@ const BYTES_PER_PIXEL: u64 = 12;
 
 static BUDGET: Budget = Budget::new(IN_FLIGHT);
 
-impl Pixels {
-    /// Decodes an image in memory, as [`decode`](Self::decode) does, for a preprocessor if one is given, and hands the pixels on, while
+/// An image file in memory, of which the header was read.
+#[derive(Debug, Clone, Copy)]
+pub struct EncodedImage<'a> {
+    bytes: &'a [u8],
+    name: &'a str,
+    size: Option<(u32, u32)>,
+}
+
+impl<'a> EncodedImage<'a> {
+    /// Reads the header of a file that messages call by this name.
+    pub fn new(bytes: &'a [u8], name: &'a str) -> Self {
+        let size = size(bytes);
+        Self { bytes, name, size }
+    }
+
+    /// Returns the file.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Returns what messages call it.
+    pub const fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// Returns width and height in pixels, as the header has them; `None` where it cannot be read. The screen of a GIF
+    /// holds all of its pictures.
+    pub const fn size(&self) -> Option<(u32, u32)> {
+        self.size
+    }
+
+    /// Returns the number of pixels by the header.
+    pub fn pixels(&self) -> Option<u64> {
+        let (width, height) = self.size?;
+        Some(u64::from(width) * u64::from(height))
+    }
+
+    /// Decodes the image, as [`Pixels::decode`] does, for a preprocessor if one is given, and hands the pixels on, while
     /// no more is decoded in this way at the same time than memory has room for: some 2 GiB, or a
     /// single image.
     ///
     /// `then` must not decode in this way itself, since it would wait for its own end.
     pub fn decode_then<T>(
-        bytes: &[u8],
-        name: &str,
+        &self,
         wanted: Option<&Preprocessor>,
-        then: impl FnOnce(Self) -> Result<T, PreprocessError>,
+        then: impl FnOnce(Pixels) -> Result<T, PreprocessError>,
     ) -> Result<T, PreprocessError> {
-        let _room = BUDGET.take(estimate(bytes));
-        then(Self::decode(bytes, name, wanted)?)
+        let _room = BUDGET.take(self.estimate());
+        then(Pixels::decode(self.bytes, self.name, wanted)?)
+    }
+
+    /// Bytes that decoding takes.
+    fn estimate(&self) -> u64 {
+        self.pixels().unwrap_or_default() * BYTES_PER_PIXEL + self.bytes.len() as u64
     }
 }
 
-/// Bytes that decoding takes.
-fn estimate(bytes: &[u8]) -> u64 {
-    let size = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .ok()
-        .and_then(|reader| reader.into_dimensions().ok());
-    let pixels = size.map_or(0, |(width, height)| u64::from(width) * u64::from(height));
-    pixels * BYTES_PER_PIXEL + bytes.len() as u64
+/// Width and height by the header.
+fn size(bytes: &[u8]) -> Option<(u32, u32)> {
+    if let [b'G', b'I', b'F', _, _, _, w0, w1, h0, h1, ..] = *bytes {
+        let side = |bytes| u32::from(u16::from_le_bytes(bytes));
+        return Some((side([w0, w1]), side([h0, h1])));
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    reader.ok()?.into_dimensions().ok()
 }
 
 /// Room that many threads take parts of, and wait for.
@@ -126,6 +166,7 @@ mod tests {
             .write_to(&mut png, image::ImageFormat::Png)
             .unwrap();
         let png = png.into_inner();
+        let estimate = |bytes| EncodedImage::new(bytes, "it").estimate();
         assert_eq!(estimate(&png), 12 * 5_000 + png.len() as u64);
         assert_eq!(estimate(b"nothing"), 7);
     }

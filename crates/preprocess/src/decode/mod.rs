@@ -8,6 +8,8 @@ mod gif;
 mod jpeg;
 mod tiff;
 
+pub use flight::EncodedImage;
+
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;

@@ -199,10 +199,14 @@ impl Served {
         Ok(())
     }
 
-    /// Answers an image at once on the calling thread, where the graph is quick, the image small, and nobody waits;
-    /// `None` where it is to be [submitted](Self::submit).
-    pub fn answer_here(&self, input: &Input) -> Option<Result<Answer, Failure>> {
-        self.work.answer_here(input)
+    /// Answers an image at once on the calling thread, where the graph is quick, the image small, the connections few, and
+    /// nobody waits; `None` where it is to be [submitted](Self::submit).
+    pub fn answer_here(
+        &self,
+        input: &Input,
+        connections: usize,
+    ) -> Option<Result<Answer, Failure>> {
+        self.work.answer_here(input, connections)
     }
 
     /// Puts images into the queue, all or none.

@@ -1,10 +1,7 @@
 //! From an image file to a model's input, within the server's limit on pixels.
 
-use std::io::Cursor;
-
-use image::ImageReader;
 use kiln_inference::Preprocessor;
-use kiln_preprocess::Pixels;
+use kiln_preprocess::EncodedImage;
 use kiln_util::thousands;
 
 use super::job::{Failure, Input};
@@ -14,90 +11,106 @@ const SMALL_FILE: usize = 64 << 10;
 /// Most pixels of an image that counts as small.
 const SMALL_IMAGE: u64 = 128 * 128;
 
-/// Writes the model's input to `out`, and returns the pixels that the model sees where they are to be kept.
-///
-/// # Errors
-///
-/// Returns what is wrong with the image.
-pub fn prepare(
-    input: &Input,
-    preprocessor: &Preprocessor,
-    max_pixels: u64,
-    out: &mut [f32],
-) -> Result<Option<Vec<f32>>, Failure> {
-    match input {
-        Input::Values(values) if values.len() == out.len() => {
-            out.copy_from_slice(values);
-            Ok(None)
+/// An image of a request, of which a file's header has been read.
+#[derive(Debug)]
+pub enum Image<'a> {
+    /// An image file.
+    File {
+        /// The file.
+        file: EncodedImage<'a>,
+        /// Whether the answer is to have the pixels that the model saw.
+        keep_pixels: bool,
+    },
+    /// Prepared values.
+    Values(&'a [f32]),
+}
+
+impl<'a> Image<'a> {
+    /// Reads the header of a file.
+    pub fn of(input: &'a Input) -> Self {
+        match input {
+            Input::Values(values) => Self::Values(values),
+            Input::File {
+                bytes,
+                name,
+                keep_pixels,
+            } => Self::File {
+                file: EncodedImage::new(bytes, name),
+                keep_pixels: *keep_pixels,
+            },
         }
-        Input::Values(values) => Err(Failure::Image(format!(
-            "expected {} values for an image, found {}",
-            out.len(),
-            values.len()
-        ))),
-        Input::File {
-            bytes,
-            name,
-            keep_pixels,
-        } => {
-            check_size(bytes, name, max_pixels)?;
-            let prepared = Pixels::decode_then(bytes, name, Some(preprocessor), |pixels| {
-                if !keep_pixels {
-                    preprocessor.pixels(pixels, out)?;
-                    return Ok(None);
-                }
-                let mut seen = vec![0.0; out.len()];
-                preprocessor.resized(preprocessor.upright(pixels).as_raw(), &mut seen)?;
-                preprocessor.finish(&seen, None, out)?;
-                Ok(Some(seen))
-            });
-            prepared.map_err(|error| Failure::Image(error.to_string()))
+    }
+
+    /// Returns whether it is known to be prepared in some tenths of a millisecond: by its size and that of its file.
+    pub fn is_small(&self) -> bool {
+        match self {
+            Self::Values(_) => true,
+            Self::File { file, .. } => {
+                file.bytes().len() <= SMALL_FILE
+                    && file.pixels().is_some_and(|pixels| pixels <= SMALL_IMAGE)
+            }
+        }
+    }
+
+    /// Writes the model's input to `out`, and returns the pixels that the model sees where they are to be kept.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with the image.
+    pub fn prepare(
+        &self,
+        preprocessor: &Preprocessor,
+        max_pixels: u64,
+        out: &mut [f32],
+    ) -> Result<Option<Vec<f32>>, Failure> {
+        match self {
+            Self::Values(values) if values.len() == out.len() => {
+                out.copy_from_slice(values);
+                Ok(None)
+            }
+            Self::Values(values) => Err(Failure::Image(format!(
+                "expected {} values for an image, found {}",
+                out.len(),
+                values.len()
+            ))),
+            Self::File { file, keep_pixels } => {
+                check_size(file, max_pixels)?;
+                let prepared = file.decode_then(Some(preprocessor), |pixels| {
+                    if !keep_pixels {
+                        preprocessor.pixels(pixels, out)?;
+                        return Ok(None);
+                    }
+                    let mut seen = vec![0.0; out.len()];
+                    preprocessor.resized(preprocessor.upright(pixels).as_raw(), &mut seen)?;
+                    preprocessor.finish(&seen, None, out)?;
+                    Ok(Some(seen))
+                });
+                prepared.map_err(|error| Failure::Image(error.to_string()))
+            }
         }
     }
 }
 
 /// Refuses an image whose header announces more pixels than are allowed, before anything is decoded. What has no
 /// readable header is left to the decoder, which has limits of its own.
-fn check_size(bytes: &[u8], name: &str, max_pixels: u64) -> Result<(), Failure> {
-    let Some((width, height)) = size(bytes) else {
+fn check_size(file: &EncodedImage, max_pixels: u64) -> Result<(), Failure> {
+    let Some((width, height)) = file
+        .size()
+        .filter(|_| file.pixels().is_some_and(|pixels| pixels > max_pixels))
+    else {
         return Ok(());
     };
-    if u64::from(width) * u64::from(height) <= max_pixels {
-        return Ok(());
-    }
     Err(Failure::Image(format!(
-        "{name} is {width}x{height}: expected at most {} pixels",
+        "{} is {width}x{height}: expected at most {} pixels",
+        file.name(),
         thousands(max_pixels as usize)
     )))
 }
 
-/// Returns whether an image is known to be prepared in some tenths of a millisecond: by the size in its header, and that
-/// of its file.
-pub fn is_small(input: &Input) -> bool {
-    match input {
-        Input::Values(_) => true,
-        Input::File { bytes, .. } => {
-            bytes.len() <= SMALL_FILE
-                && size(bytes).is_some_and(|(width, height)| {
-                    u64::from(width) * u64::from(height) <= SMALL_IMAGE
-                })
-        }
-    }
-}
-
-/// Width and height by the header.
-fn size(bytes: &[u8]) -> Option<(u32, u32)> {
-    // The screen of a GIF, which holds all of its pictures.
-    if let [b'G', b'I', b'F', _, _, _, w0, w1, h0, h1, ..] = *bytes {
-        let side = |bytes| u32::from(u16::from_le_bytes(bytes));
-        return Some((side([w0, w1]), side([h0, h1])));
-    }
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-    reader.ok()?.into_dimensions().ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use image::{DynamicImage, ImageFormat};
     use kiln_inference::{Channels, Preprocessing};
 
@@ -126,8 +139,12 @@ mod tests {
         }
         let bytes = file(&image.into(), ImageFormat::Png);
         let [mut plain, mut kept] = [vec![0.0; 60], vec![0.0; 60]];
-        let none = prepare(&input(bytes.clone(), false), &preprocessor, 63, &mut plain).unwrap();
-        let seen = prepare(&input(bytes, true), &preprocessor, 63, &mut kept).unwrap();
+        let none = Image::of(&input(bytes.clone(), false))
+            .prepare(&preprocessor, 63, &mut plain)
+            .unwrap();
+        let seen = Image::of(&input(bytes, true))
+            .prepare(&preprocessor, 63, &mut kept)
+            .unwrap();
         assert_eq!((none, &plain), (None, &kept));
         assert!(seen.unwrap().iter().any(|value| *value > 1.0));
     }
@@ -140,14 +157,16 @@ mod tests {
             let mut bytes = file(&image, format);
             // What is left of the file could not be decoded.
             bytes.truncate(bytes.len() - 10);
-            let error = prepare(&input(bytes, false), &preprocessor, 629_999, &mut [0.0; 4]);
+            let input = input(bytes, false);
+            let error = Image::of(&input).prepare(&preprocessor, 629_999, &mut [0.0; 4]);
             assert_eq!(
                 error.unwrap_err().to_string(),
                 "image 1 is 900x700: expected at most 629,999 pixels",
                 "{format:?}"
             );
         }
-        let error = check_size(b"GIF89a\xff\xff\xff\xff\0\0", "image 1", 64_000_000).unwrap_err();
+        let gif = EncodedImage::new(b"GIF89a\xff\xff\xff\xff\0\0", "image 1");
+        let error = check_size(&gif, 64_000_000).unwrap_err();
         assert!(error.to_string().contains("65535x65535"), "{error}");
     }
 
@@ -155,27 +174,23 @@ mod tests {
     fn small_images_are_told_by_their_headers() {
         let is_small = |width, height| {
             let image = DynamicImage::new_luma8(width, height);
-            super::is_small(&input(file(&image, ImageFormat::Png), false))
+            Image::of(&input(file(&image, ImageFormat::Png), false)).is_small()
         };
         assert!(is_small(128, 128));
         // A file of some hundred bytes.
         assert!(!is_small(129, 128));
         let mut bytes = file(&DynamicImage::new_luma8(8, 8), ImageFormat::Png);
         bytes.resize(SMALL_FILE + 1, 0);
-        assert!(!super::is_small(&input(bytes, false)));
-        assert!(!super::is_small(&input(b"hello".to_vec(), false)));
+        assert!(!Image::of(&input(bytes, false)).is_small());
+        assert!(!Image::of(&input(b"hello".to_vec(), false)).is_small());
     }
 
     #[test]
     fn what_is_no_image_is_refused() {
         let preprocessor = Preprocessor::new(Preprocessing::raw(2, 2, Channels::Gray)).unwrap();
         for bytes in [&b""[..], b"hello", b"\x89PNG\r\n\x1a\n"] {
-            let error = prepare(
-                &input(bytes.to_vec(), false),
-                &preprocessor,
-                100,
-                &mut [0.0; 4],
-            );
+            let input = input(bytes.to_vec(), false);
+            let error = Image::of(&input).prepare(&preprocessor, 100, &mut [0.0; 4]);
             assert!(error.unwrap_err().to_string().starts_with("image 1 "));
         }
     }

@@ -10,9 +10,13 @@ use kiln_util::catch_panic;
 use tracing::error;
 
 use super::job::{Answer, Failure, Input, Job, Timings};
-use super::prepare::{is_small, prepare};
+use super::prepare::Image;
 use super::queue::Queue;
 use crate::metrics::ModelMetrics;
+
+/// Connections for each worker up to which a thread that reads requests answers them itself. More of them make batches
+/// whose images together save more than handing them over costs.
+const FEW_CONNECTIONS: usize = 4;
 
 /// What those that answer for a model share.
 #[derive(Debug)]
@@ -47,13 +51,21 @@ struct Prepared {
 
 impl Work {
     /// Answers one image on the calling thread; `None` where that could keep other requests of the thread from being
-    /// read, and the image belongs into the queue.
-    pub fn answer_here(&self, input: &Input) -> Option<Result<Answer, Failure>> {
-        if !self.is_quick || !is_small(input) {
+    /// read, or there are so many connections that batches save more, and the image belongs into the queue.
+    pub fn answer_here(
+        &self,
+        input: &Input,
+        connections: usize,
+    ) -> Option<Result<Answer, Failure>> {
+        if !self.is_quick || connections > FEW_CONNECTIONS * self.workers {
+            return None;
+        }
+        let image = Image::of(input);
+        if !image.is_small() {
             return None;
         }
         let _place = self.queue.pass()?;
-        let answered = catch_panic(|| self.answer_one(input)).unwrap_or_else(|message| {
+        let answered = catch_panic(|| self.answer_one(&image)).unwrap_or_else(|message| {
             error!(message, "answering a request panicked");
             Err(Failure::unexpected())
         });
@@ -63,11 +75,11 @@ impl Work {
         Some(answered)
     }
 
-    fn answer_one(&self, input: &Input) -> Result<Answer, Failure> {
+    fn answer_one(&self, image: &Image) -> Result<Answer, Failure> {
         let preprocessor = self.sessions.model().preprocessor();
         let mut values = vec![0.0; preprocessor.len()];
         let start = Instant::now();
-        let pixels = prepare(input, preprocessor, self.max_pixels, &mut values)?;
+        let pixels = image.prepare(preprocessor, self.max_pixels, &mut values)?;
         let prepared = Instant::now();
         self.metrics.batch(1);
         let prediction = self.classify_one(&mut values)?;
@@ -119,7 +131,7 @@ impl Work {
             }
             let start = Instant::now();
             let out = &mut values[prepared.len() * size..][..size];
-            match prepare(&job.input, preprocessor, self.max_pixels, out) {
+            match Image::of(&job.input).prepare(preprocessor, self.max_pixels, out) {
                 Ok(pixels) => prepared.push(Prepared {
                     job,
                     queue,
@@ -159,8 +171,7 @@ impl Work {
         for (prepared, values) in prepared.into_iter().zip(values.chunks_exact_mut(size)) {
             // A run that failed may have left the images mirrored.
             if model.flips()
-                && let Err(failure) = prepare(
-                    &prepared.job.input,
+                && let Err(failure) = Image::of(&prepared.job.input).prepare(
                     model.preprocessor(),
                     self.max_pixels,
                     values,

@@ -10,10 +10,30 @@ use crate::server::{self, Server};
 
 #[test]
 fn forty_clients_get_the_answers_to_their_own_images() {
-    let server = Server::start(&[&server::digits(), "--max-batch", "8"]);
+    forty_clients(&[]);
+}
+
+#[test]
+fn forty_clients_get_the_answers_to_their_own_images_in_batches() {
+    let metrics = forty_clients(&["--max-delay", "5"]);
+    let singles = "kiln_batch_images_bucket{le=\"1.0\",model=\"digits\",version=\"1\"} ";
+    let of = |start: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(start));
+        let line = line.unwrap_or_else(|| panic!("no {start}\n{metrics}"));
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    let runs = of("kiln_batch_images_count{");
+    assert!(of(singles) < runs, "no batch has more than one image");
+}
+
+/// Returns the server's metrics after some seconds.
+fn forty_clients(options: &[&str]) -> String {
+    let digits_file = server::digits();
+    let arguments = [&[&digits_file[..], "--max-batch", "8"], options].concat();
+    let server = Server::start(&arguments);
     let images = digits(40);
     let answered = AtomicUsize::new(0);
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_secs(4);
     std::thread::scope(|scope| {
         for image in &images {
             let (server, answered) = (&server, &answered);
@@ -28,15 +48,7 @@ fn forty_clients_get_the_answers_to_their_own_images() {
     });
     let answered = answered.load(Ordering::Relaxed);
     assert!(answered >= 2 * images.len(), "{answered} requests");
-    let metrics = server.get("/metrics").text();
-    let singles = "kiln_batch_images_bucket{le=\"1.0\",model=\"digits\",version=\"1\"} ";
-    let of = |start: &str| {
-        let line = metrics.lines().find(|line| line.starts_with(start));
-        let line = line.unwrap_or_else(|| panic!("no {start}\n{metrics}"));
-        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
-    };
-    let runs = of("kiln_batch_images_count{");
-    assert!(of(singles) < runs, "no batch has more than one image");
+    server.get("/metrics").text()
 }
 
 #[test]
