@@ -37,7 +37,8 @@ pub struct StepCost {
 
 impl Profile {
     /// Returns which share of the roofline a step reaches: the time that its multiplications or its bytes take at least, the
-    /// longer of the two, by its own. More than 1 is possible where what it takes is still in the cache.
+    /// longer of the two, by its own. More than 1 is possible where what it takes is still in the cache, and of a convolution
+    /// that is computed by fewer multiplications.
     pub fn share_of_roofline(&self, step: &StepCost) -> f64 {
         self.least_seconds(step) / step.seconds
     }

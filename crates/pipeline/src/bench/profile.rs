@@ -44,7 +44,8 @@ pub struct StepRecord {
     pub gflops: Option<f64>,
     /// Bytes taken and made in a second, in milliards.
     pub gb_per_s: f64,
-    /// Share of the roofline that it reaches; of what is still in the cache it can be more than 1.
+    /// Share of the roofline that it reaches; of what is still in the cache, or takes fewer multiplications, it can be more
+    /// than 1.
     pub of_roofline: f64,
     /// Which of the two lines it is under.
     pub bound: Bound,

@@ -4,8 +4,9 @@
 use std::io::Cursor;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use image::ImageReader;
+use image::{ImageFormat, ImageReader};
 
+use super::jpeg;
 use crate::error::PreprocessError;
 use crate::pixels::Pixels;
 use crate::preprocessor::Preprocessor;
@@ -82,6 +83,9 @@ fn size(bytes: &[u8]) -> Option<(u32, u32)> {
     if let [b'G', b'I', b'F', _, _, _, w0, w1, h0, h1, ..] = *bytes {
         let side = |bytes| u32::from(u16::from_le_bytes(bytes));
         return Some((side([w0, w1]), side([h0, h1])));
+    }
+    if let Ok(ImageFormat::Jpeg) = image::guess_format(bytes) {
+        return jpeg::size(bytes);
     }
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     reader.ok()?.into_dimensions().ok()

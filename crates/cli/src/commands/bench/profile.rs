@@ -93,5 +93,11 @@ fn table(record: &ProfileRecord<'_>) -> anyhow::Result<String> {
         String::new(),
     ];
     writeln!(text, "{}", text_table(header, rows.chain([rest]), 2))?;
+    if record.steps.iter().any(|step| step.of_roofline > 1.0) {
+        writeln!(
+            text,
+            "\nmore than 1: still in the cache, or computed by fewer multiplications than the definition has, which are counted"
+        )?;
+    }
     Ok(text)
 }
