@@ -62,6 +62,15 @@ impl<T> Pool<T> {
         Ok(guard)
     }
 
+    /// Acquires an idle value, if there is one.
+    pub fn try_acquire(&self) -> Option<PoolGuard<'_, T>> {
+        let value = self.lock().idle.pop();
+        value.map(|value| PoolGuard {
+            value: Some(value),
+            pool: self,
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -101,10 +101,31 @@ impl<M: Deref<Target = Model>> Sessions<M> {
     ///
     /// As [`Model::classify_prepared`].
     pub fn classify(&self, values: &mut [f32], images: usize) -> Result<BatchResults, RunError> {
-        let mut session = self.acquire()?;
-        let scores = self.model.classified(values, |values| {
-            self.model.run_on(&mut **session, values, images, None)
-        })?;
+        self.classify_in(&mut **self.acquire()?, values, images)
+    }
+
+    /// The same where a session that was opened before is idle; `None` where this would have to wait for one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::classify_prepared`].
+    pub fn try_classify(
+        &self,
+        values: &mut [f32],
+        images: usize,
+    ) -> Option<Result<BatchResults, RunError>> {
+        let mut session = self.pool.try_acquire()?;
+        Some(self.classify_in(&mut **session, values, images))
+    }
+
+    fn classify_in(
+        &self,
+        session: &mut dyn Session,
+        values: &mut [f32],
+        images: usize,
+    ) -> Result<BatchResults, RunError> {
+        let run = |values: &[f32]| self.model.run_on(session, values, images, None);
+        let scores = self.model.classified(values, run)?;
         Ok(self.model.results(scores, images))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Windows are those of [`NormPoolShape`], where max-pooling is.
 
-use crate::norm_pool::NormPoolShape;
+use crate::norm_pool::{NormPoolShape, by_window};
 use crate::parallel::{self, Shared, share};
 use crate::simd_level::{SimdLevel, multiversioned};
 
@@ -144,36 +144,6 @@ pub fn global_average_pool_backward(
             .for_each(|(to, gradient)| *to = gradient * factor);
         for pixel in rest.chunks_exact_mut(channels.max(1)) {
             pixel.copy_from_slice(first);
-        }
-    });
-}
-
-/// Runs `work(input from its first pixel on, distances of its pixels from there, its pixel of output)` for each window,
-/// in parallel.
-pub(crate) fn by_window(
-    shape: &NormPoolShape,
-    input: &[f32],
-    output: &mut [f32],
-    work: impl Fn(&[f32], &[usize], &mut [f32]) + Sync,
-) {
-    let (windows, channels, length) = (shape.windows(), shape.channels, shape.image_in());
-    let [rows, columns] = shape.output();
-    let in_image = rows * columns;
-    let output = Shared::new(output);
-    parallel::tasks(parallel::threads_for_light(input.len()), |task, tasks| {
-        let mine = share(shape.batch * in_image, task, tasks);
-        let mut at = mine.start;
-        while at < mine.end {
-            let (image, from) = (at / in_image, at % in_image);
-            let until = (from + mine.end - at).min(in_image);
-            let input = &input[image * length..][..length];
-            // SAFETY: each window is one task's.
-            let output = unsafe { output.slice(at * channels, (until - from) * channels) };
-            let pixels = output.chunks_exact_mut(channels);
-            for ((first, offsets), to) in windows.range(from..until).zip(pixels) {
-                work(&input[first..], offsets, to);
-            }
-            at += until - from;
         }
     });
 }

@@ -1,7 +1,6 @@
 //! Maxima of windows, where no gradient follows: nothing but the output is written.
 
-use crate::average_pool::by_window;
-use crate::norm_pool::{NormPoolShape, lanes};
+use crate::norm_pool::{NormPoolShape, by_window, lanes};
 use crate::simd_level::{SimdLevel, multiversioned};
 
 /// Max-pooling.

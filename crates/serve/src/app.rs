@@ -167,6 +167,7 @@ impl App {
                 )));
             }
             if let [image] = &images[..]
+                && !wait.is_zero()
                 && let Some(answered) = served.answer_here(image, self.metrics.open_connections())
             {
                 return Ok((served, vec![answered?]));

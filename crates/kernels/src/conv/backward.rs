@@ -12,6 +12,9 @@
 //! - the input gradient is a convolution of it with the reversed kernel ([`InputGradient`]), by the
 //!   plan and the kernel of the forward pass.
 //!
+//! Depthwise convolutions ([`depthwise`](super::depthwise)), and kernels for which there are fewer multiplications
+//! ([`winograd`](super::winograd)), go their own ways.
+//!
 //! With products of bfloat16 ([`Products`]) the last two make words of the buffer first.
 
 use crate::epilogue::Activation;

@@ -7,6 +7,9 @@
 //! numbers are rounded to be multiplied ([`Products`]), a group of images small enough for the L2
 //! cache is copied first. Bias, residual and activation are applied to a tile while it is in
 //! registers.
+//!
+//! Depthwise convolutions ([`depthwise`](super::depthwise)), and kernels for which there are fewer multiplications
+//! ([`winograd`](super::winograd)), go their own ways.
 
 use crate::epilogue::{Activation, Epilogue};
 use crate::micro::Kernels;
@@ -19,7 +22,7 @@ use super::geometry::ConvGeometry;
 use super::pack::{Panels, Pass, pack};
 use super::plan::{Plan, Split, Weights};
 use super::shape::Conv2dShape;
-use super::winograd::{self, Passes, Winograd};
+use super::winograd::{Passes, Winograd};
 
 /// Convolution (cross-correlation) with bias, residual and activation: `output = activation(input ⋆
 /// weights + bias + residual)`.
@@ -28,6 +31,9 @@ use super::winograd::{self, Passes, Winograd};
 /// - `weights`: `[filters, channels / groups, kernel rows, kernel columns]`
 /// - `epilogue`: bias `[filters]`, residual of the output's shape
 /// - `output`: `[batch, output rows, output columns, filters]`, overwritten
+///
+/// The number of images decides how some kernels are computed, and so how an image is rounded; of a [`PreparedConv2d`] it
+/// does not.
 ///
 /// # Panics
 ///
@@ -145,7 +151,7 @@ impl PreparedConv2d {
                 product.forward(shape, input, residual, self.activation, output);
             }
             Way::Winograd { winograd, bias } => {
-                let epilogue = winograd::Epilogue {
+                let epilogue = Epilogue {
                     bias: bias.as_deref(),
                     residual,
                     activation: self.activation,

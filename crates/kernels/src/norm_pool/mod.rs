@@ -12,5 +12,6 @@ mod state;
 pub use backward::NormPoolGradient;
 pub(crate) use forward::lanes;
 pub use forward::{NormPoolSteps, norm_pool_forward};
+pub(crate) use shape::by_window;
 pub use shape::{NormPool, NormPoolShape, Pool2d};
 pub use state::{Norm, NormPoolState, Statistics};

@@ -8,6 +8,7 @@
 use std::ops::{Deref, Range};
 
 use crate::error::{ShapeError, elements};
+use crate::parallel::{self, Shared, share};
 
 /// A pooling window and its steps, each down and across.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -229,6 +230,38 @@ impl Windows {
             .iter()
             .map(|&(first, offsets)| (first, &self.offsets[offsets][..]))
     }
+}
+
+/// Runs `work(input from its first pixel on, distances of its pixels from there, its pixel of output)` for each window,
+/// in parallel.
+pub(crate) fn by_window(
+    shape: &NormPoolShape,
+    input: &[f32],
+    output: &mut [f32],
+    work: impl Fn(&[f32], &[usize], &mut [f32]) + Sync,
+) {
+    let (windows, channels, length) = (shape.windows(), shape.channels, shape.image_in());
+    let [rows, columns] = shape.output();
+    let in_image = rows * columns;
+    let output = Shared::new(output);
+    let all = shape.batch * in_image;
+    let threads = parallel::threads_for_light(input.len()).min(all);
+    parallel::tasks(threads, |task, tasks| {
+        let mine = share(all, task, tasks);
+        let mut at = mine.start;
+        while at < mine.end {
+            let (image, from) = (at / in_image, at % in_image);
+            let until = (from + mine.end - at).min(in_image);
+            let input = &input[image * length..][..length];
+            // SAFETY: each window is one task's.
+            let output = unsafe { output.slice(at * channels, (until - from) * channels) };
+            let pixels = output.chunks_exact_mut(channels);
+            for ((first, offsets), to) in windows.range(from..until).zip(pixels) {
+                work(&input[first..], offsets, to);
+            }
+            at += until - from;
+        }
+    });
 }
 
 /// First position and length of each window along an axis.

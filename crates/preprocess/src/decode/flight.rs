@@ -4,9 +4,8 @@
 use std::io::Cursor;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use image::{ImageFormat, ImageReader};
+use image::ImageReader;
 
-use super::jpeg;
 use crate::error::PreprocessError;
 use crate::pixels::Pixels;
 use crate::preprocessor::Preprocessor;
@@ -18,6 +17,9 @@ const IN_FLIGHT: u64 = 2 << 30;
 /// Bytes that decoding takes for each pixel: up to four samples, as coefficients of 16 bits and as
 /// the result.
 const BYTES_PER_PIXEL: u64 = 12;
+
+/// Bytes that count as nothing, so that small images wait for no large ones.
+const NOTHING_MUCH: u64 = 1 << 20;
 
 static BUDGET: Budget = Budget::new(IN_FLIGHT);
 
@@ -68,7 +70,8 @@ impl<'a> EncodedImage<'a> {
         wanted: Option<&Preprocessor>,
         then: impl FnOnce(Pixels) -> Result<T, PreprocessError>,
     ) -> Result<T, PreprocessError> {
-        let _room = BUDGET.take(self.estimate());
+        let estimate = self.estimate();
+        let _room = (estimate > NOTHING_MUCH).then(|| BUDGET.take(estimate));
         then(Pixels::decode(self.bytes, self.name, wanted)?)
     }
 
@@ -78,14 +81,11 @@ impl<'a> EncodedImage<'a> {
     }
 }
 
-/// Width and height by the header.
+/// Width and height by the header, read by the decoder itself: anything else could be told another size.
 fn size(bytes: &[u8]) -> Option<(u32, u32)> {
     if let [b'G', b'I', b'F', _, _, _, w0, w1, h0, h1, ..] = *bytes {
         let side = |bytes| u32::from(u16::from_le_bytes(bytes));
         return Some((side([w0, w1]), side([h0, h1])));
-    }
-    if let Ok(ImageFormat::Jpeg) = image::guess_format(bytes) {
-        return jpeg::size(bytes);
     }
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     reader.ok()?.into_dimensions().ok()

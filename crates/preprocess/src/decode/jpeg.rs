@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Cursor, Seek, SeekFrom};
-use std::ops::ControlFlow;
 
 use image::codecs::jpeg::JpegDecoder;
 use image::{DynamicImage, GrayImage, ImageDecoder, RgbImage};
@@ -110,13 +109,29 @@ struct Survey {
 }
 
 impl Survey {
+    /// Goes through the segments, so that the `EOI` of a thumbnail within one does not count.
     fn of(bytes: &[u8]) -> io::Result<Self> {
         let mut survey = Self::default();
-        let ends = walk(bytes, |code, start| {
-            survey.note(code, start, bytes.get(start + 2));
-            ControlFlow::Continue(())
-        })?;
-        survey.is_truncated = !ends;
+        let mut file = Cursor::new(bytes);
+        while let Some(code) = next_marker(&mut file)? {
+            match code {
+                EOI => return Ok(survey),
+                // What stands alone: a byte of a scan that is no marker, restarts, start of image.
+                0x00 | 0x01 | 0xD0..=0xD8 => {}
+                _ => {
+                    let start = file.position() as usize;
+                    let Some(&[high, low]) =
+                        bytes.get(start..start + 2).and_then(<[u8]>::first_chunk)
+                    else {
+                        break;
+                    };
+                    survey.note(code, start, bytes.get(start + 2));
+                    let length = i64::from(u16::from_be_bytes([high, low]).max(2));
+                    file.seek(SeekFrom::Current(length))?;
+                }
+            }
+        }
+        survey.is_truncated = true;
         Ok(survey)
     }
 
@@ -127,65 +142,14 @@ impl Survey {
             SOS => {
                 self.first_scan.get_or_insert(start - 2);
             }
-            _ if is_frame(code) && self.frame.is_none() => {
+            // What is left of these codes: `JPG` and `DAC`.
+            0xC8 | 0xCC => {}
+            0xC0..=0xCF if self.frame.is_none() => {
                 self.frame = first.map(|&bits| Frame { code, bits });
             }
             _ => {}
         }
     }
-}
-
-/// Whether a marker starts a frame; of its range, `DHT`, `JPG` and `DAC` do not.
-const fn is_frame(code: u8) -> bool {
-    matches!(code, 0xC0..=0xCF) && !matches!(code, DHT | 0xC8 | 0xCC)
-}
-
-/// Width and height of the largest frame before the first scan, without reading tables.
-pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
-    let mut largest = None;
-    let walked = walk(bytes, |code, start| {
-        if code == SOS {
-            return ControlFlow::Break(());
-        }
-        let size = bytes.get(start + 3..start + 7).filter(|_| is_frame(code));
-        if let Some(&[h1, h0, w1, w0]) = size.and_then(<[u8]>::first_chunk) {
-            let number = |bytes| u32::from(u16::from_be_bytes(bytes));
-            let size = (number([w1, w0]), number([h1, h0]));
-            let area = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
-            // Several are wrong, and whoever checks sizes is not to be told the smaller one.
-            if largest.is_none_or(|largest| area(size) > area(largest)) {
-                largest = Some(size);
-            }
-        }
-        ControlFlow::Continue(())
-    });
-    walked.ok().and(largest)
-}
-
-/// Calls `visit(marker's code, where its length is)` for each segment, so that what is within one, such as a thumbnail, does
-/// not count, until the marker `EOI` or a break. Returns whether the file did not end before.
-fn walk(bytes: &[u8], mut visit: impl FnMut(u8, usize) -> ControlFlow<()>) -> io::Result<bool> {
-    let mut file = Cursor::new(bytes);
-    while let Some(code) = next_marker(&mut file)? {
-        match code {
-            EOI => return Ok(true),
-            // What stands alone: a byte of a scan that is no marker, restarts, start of image.
-            0x00 | 0x01 | 0xD0..=0xD8 => {}
-            _ => {
-                let start = file.position() as usize;
-                let Some(&[high, low]) = bytes.get(start..start + 2).and_then(<[u8]>::first_chunk)
-                else {
-                    break;
-                };
-                if visit(code, start).is_break() {
-                    return Ok(true);
-                }
-                let length = i64::from(u16::from_be_bytes([high, low]).max(2));
-                file.seek(SeekFrom::Current(length))?;
-            }
-        }
-    }
-    Ok(false)
 }
 
 /// Goes to after the next marker; returns its code.
@@ -269,27 +233,6 @@ mod tests {
     }
 
     #[test]
-    fn the_size_is_that_of_the_largest_frame_before_the_scan() {
-        let bytes = jpeg();
-        let expected = JpegDecoder::new(Cursor::new(&bytes)).unwrap().dimensions();
-        assert_eq!(size(&bytes), Some(expected));
-        let at = bytes
-            .windows(2)
-            .position(|pair| pair == [MARKER, 0xC0])
-            .unwrap();
-        let frame = bytes[at..at + 2 + usize::from(bytes[at + 3])].to_vec();
-        let with = |height: u16| {
-            let mut frame = frame.clone();
-            frame[5..7].copy_from_slice(&height.to_be_bytes());
-            [&bytes[..at], &frame, &bytes[at..]].concat()
-        };
-        assert_eq!(size(&with(1)), Some(expected));
-        assert_eq!(size(&with(60_000)), Some((expected.0, 60_000)));
-        assert_eq!(size(&bytes[..at]), None);
-        assert_eq!(size(&[]), None);
-    }
-
-    #[test]
     fn the_end_of_a_thumbnail_is_not_the_end() {
         let (image, thumbnail) = (jpeg(), jpeg());
         let length = (thumbnail.len() + 2) as u16;
@@ -355,7 +298,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_come_to_an_end(bytes: Vec<u8>) {
-            let _ = (truncated(&bytes), size(&bytes));
+            let _ = truncated(&bytes);
         }
     }
 }

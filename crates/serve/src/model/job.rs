@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 /// One image for a model.
 #[derive(Debug)]
 pub enum Input {
-    /// An image file, which a worker decodes and prepares by the model's preprocessing record.
+    /// An image file, to be decoded and prepared by the model's preprocessing record.
     File {
         /// The file's content.
         bytes: Bytes,

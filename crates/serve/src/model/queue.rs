@@ -47,7 +47,7 @@ pub enum Refused {
 pub struct Batch<T> {
     /// The jobs, with the time that each has waited; at least one.
     pub jobs: Vec<(T, Duration)>,
-    /// Whether no other job waits and no other worker works.
+    /// Whether no other job waits, no other worker works, and no job [passes](Queue::pass).
     pub is_alone: bool,
 }
 
@@ -91,8 +91,9 @@ impl<T> Queue<T> {
         Ok(numbers)
     }
 
-    /// Returns a place for a job that the caller does itself, at once: there is one where no job waits and a worker does,
-    /// which rests until the place is given back. A queue that is closed has none.
+    /// Returns a place for a job that the caller does itself, at once: there is one where no job waits and a worker does.
+    /// It counts as one of the idle workers' until it is given back; what comes meanwhile is taken all the same. A queue that
+    /// is closed has none.
     pub fn pass(&self) -> Option<Passing<'_, T>> {
         let mut state = self.lock();
         let has_place = !state.closed && state.jobs.is_empty() && state.passing < state.idle;

@@ -12,9 +12,12 @@ use crate::metrics::ModelMetrics;
 
 /// Images in a batch by default: larger ones make engines little faster, and everyone in them waits longer.
 const DEFAULT_BATCH: usize = 16;
-/// A run of one image that is so short that what it takes beside the graph counts: some 50 microseconds each of waking a
-/// worker and whoever waits for it.
+/// A run of one image that is so short that what a batch saves beside the graph counts: some 50 microseconds of waking
+/// and answering for each.
 const QUICK: Duration = Duration::from_millis(2);
+/// A run of one image that takes little longer than waking a worker and being woken by it. A thread that reads requests
+/// reads no others meanwhile.
+const INSTANT: Duration = Duration::from_micros(300);
 /// Images of a batch that is compared with single images.
 const TRIAL_BATCH: usize = 4;
 /// Runs of each kind that are compared, after a first one.
@@ -50,8 +53,11 @@ impl Work {
                 threads + sessions.limit()
             },
             shares_single: trial.shares_single,
-            // Where a batch is waited for, or sessions are, a thread that reads requests has no time for it.
-            is_quick: trial.alone < QUICK && has_session_for_each && settings.max_delay.is_zero(),
+            // Not where a batch is waited for, or sessions are, or all threads together are faster.
+            is_quick: trial.alone < INSTANT
+                && has_session_for_each
+                && !trial.shares_single
+                && settings.max_delay.is_zero(),
             sessions,
         })
     }

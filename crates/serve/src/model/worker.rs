@@ -60,41 +60,43 @@ impl Work {
         if !self.is_quick || connections > FEW_CONNECTIONS * self.workers {
             return None;
         }
-        let image = Image::of(input);
-        if !image.is_small() {
-            return None;
-        }
+        let image = Image::small(input)?;
         let _place = self.queue.pass()?;
-        let answered = catch_panic(|| self.answer_one(&image)).unwrap_or_else(|message| {
+        let answered = catch_panic(|| self.answer_one(&image).transpose());
+        let answered = answered.unwrap_or_else(|message| {
             error!(message, "answering a request panicked");
-            Err(Failure::unexpected())
+            Some(Err(Failure::unexpected()))
         });
-        if let Err(failure) = &answered {
+        if let Some(Err(failure)) = &answered {
             self.metrics.failed(failure);
         }
-        Some(answered)
+        answered
     }
 
-    fn answer_one(&self, image: &Image) -> Result<Answer, Failure> {
+    /// `None` where it would have to wait for a session.
+    fn answer_one(&self, image: &Image) -> Result<Option<Answer>, Failure> {
         let preprocessor = self.sessions.model().preprocessor();
         let mut values = vec![0.0; preprocessor.len()];
         let start = Instant::now();
         let pixels = image.prepare(preprocessor, self.max_pixels, &mut values)?;
         let prepared = Instant::now();
+        let Some(results) = self.sessions.try_classify(&mut values, 1) else {
+            return Ok(None);
+        };
         self.metrics.batch(1);
-        let prediction = self.classify_one(&mut values)?;
+        let prediction = only(results)?;
         let timings = Timings {
             queue: Duration::ZERO,
             prepare: prepared - start,
             inference: prepared.elapsed(),
         };
         self.metrics.answered(&prediction, &timings);
-        Ok(Answer {
+        Ok(Some(Answer {
             prediction,
             timings,
             batch: 1,
             pixels,
-        })
+        }))
     }
 
     /// Answers jobs until the queue is closed and empty.
@@ -181,16 +183,8 @@ impl Work {
                 continue;
             }
             let start = Instant::now();
-            let result = self.classify_one(values);
+            let result = only(self.classify(values, 1, false));
             self.respond(prepared, 1, start.elapsed(), result);
-        }
-    }
-
-    fn classify_one(&self, values: &mut [f32]) -> Result<Prediction, Failure> {
-        let mut results = self.classify(values, 1, false).map_err(model_failure)?;
-        match results.pop() {
-            Some(result) => result.map_err(model_failure),
-            None => Err(Failure::Model("the model gave no scores".into())),
         }
     }
 
@@ -246,6 +240,84 @@ impl Work {
     }
 }
 
+/// What came of a single image.
+fn only(results: Result<BatchResults, RunError>) -> Result<Prediction, Failure> {
+    match results.map_err(model_failure)?.pop() {
+        Some(result) => result.map_err(model_failure),
+        None => Err(Failure::Model("the model gave no scores".into())),
+    }
+}
+
 fn model_failure(error: impl std::fmt::Display) -> Failure {
     Failure::Model(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+    use std::path::Path;
+
+    use image::{GrayImage, ImageFormat};
+    use kiln_inference::Options;
+
+    use super::super::Settings;
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn image(width: u32, height: u32) -> Input {
+        let mut bytes = Cursor::new(Vec::new());
+        let image = GrayImage::new(width, height);
+        image.write_to(&mut bytes, ImageFormat::Png).unwrap();
+        Input::File {
+            bytes: bytes.into_inner().into(),
+            name: "image 1".into(),
+            keep_pixels: false,
+        }
+    }
+
+    #[test]
+    fn a_small_image_is_answered_at_once_where_nobody_else_asks() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inference/examples/digits.onnx");
+        let model = Model::open_with(path, &Options::default().with_threads(2)).unwrap();
+        let metrics = Metrics::default().of_model("digits", "1", model.labels());
+        let work = Work::prepare(Arc::new(model), metrics, &Settings::default()).unwrap();
+        // However busy the machine was while that was measured.
+        let work = Arc::new(Work {
+            is_quick: true,
+            ..work
+        });
+        let small = image(28, 28);
+        assert!(work.answer_here(&small, 1).is_none(), "no worker is idle");
+        let workers: Vec<_> = (0..work.workers)
+            .map(|_| {
+                let work = Arc::clone(&work);
+                std::thread::spawn(move || work.run())
+            })
+            .collect();
+        let answer = loop {
+            if let Some(answered) = work.answer_here(&small, 1) {
+                break answered.unwrap();
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!((answer.batch, answer.timings.queue), (1, Duration::ZERO));
+        let few = FEW_CONNECTIONS * work.workers;
+        assert!(work.answer_here(&small, few).is_some());
+        assert!(
+            work.answer_here(&small, few + 1).is_none(),
+            "many connections"
+        );
+        assert!(work.answer_here(&image(129, 128), 1).is_none(), "large");
+        let damaged = Input::Values(vec![0.0; 3]);
+        let failed = work.answer_here(&damaged, 1).unwrap().unwrap_err();
+        assert!(
+            failed.to_string().contains("expected 784 values"),
+            "{failed}"
+        );
+        work.queue.close();
+        assert!(work.answer_here(&small, 1).is_none(), "retired");
+        for worker in workers {
+            worker.join().unwrap();
+        }
+    }
 }

@@ -36,11 +36,14 @@ struct Transposed {
 }
 
 impl WinogradGradients {
-    /// Returns how, where it is worth while, and there are images for all threads.
+    /// Returns how, where it is worth while, and there are enough images for all threads.
     pub(in super::super) fn of(shape: &Conv2dShape) -> Option<Self> {
         let tiling = Tiling::of(shape, Passes::One)?;
         let tasks = parallel::threads_for(shape.input_len() + shape.output_len());
-        (shape.batch >= tasks).then_some(Self { tiling, tasks })
+        // Each task sums gradients of all weights: it must have more to add than that.
+        let added = shape.batch * tiling.tiles() * (tiling.channels + tiling.filters);
+        let sums = tasks * tiling.channels * tiling.filters;
+        (shape.batch >= tasks && added >= sums).then_some(Self { tiling, tasks })
     }
 
     /// Computes the gradients as [`conv2d_backward`](crate::conv2d_backward) does.
@@ -228,5 +231,31 @@ impl WinogradGradients {
             // in `points`, in rows of whole vectors; the transform is for the current level.
             unsafe { (tiling.transforms.input_gradient)(&tile) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::shape::Conv2d;
+    use super::*;
+
+    #[test]
+    fn it_is_taken_where_each_thread_has_enough_images() {
+        let is_taken = |threads, sizes: Conv2d| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let shape = sizes.checked().unwrap();
+            pool.unwrap()
+                .install(|| WinogradGradients::of(&shape).is_some())
+        };
+        let sizes = Conv2d::new([8, 14, 14, 32], 32, [3; 2]).padded(1);
+        assert_eq!(
+            [1, 8, 9].map(|threads| is_taken(threads, sizes)),
+            [true, true, false]
+        );
+        let few_tiles = Conv2d::new([128, 4, 4, 256], 256, [3; 2]).padded(1);
+        assert_eq!(
+            [1, 2, 16].map(|threads| is_taken(threads, few_tiles)),
+            [true, true, false]
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::epilogue::Activation;
+use crate::epilogue::{Activation, Epilogue};
 use crate::micro::{KSpan, Kernels, Tile};
 use crate::parallel::{Scratch, Shared, share};
 
@@ -20,16 +20,6 @@ pub(in super::super) struct Winograd {
     panels: Panels,
     /// The panels of each point.
     packed: Scratch,
-}
-
-/// What follows the product.
-#[derive(Clone, Copy)]
-pub(in super::super) struct Epilogue<'a> {
-    /// As long as a row of the panels, filled up like them.
-    pub bias: Option<&'a [f32]>,
-    /// As long as the output.
-    pub residual: Option<&'a [f32]>,
-    pub activation: Activation,
 }
 
 impl Winograd {
@@ -60,7 +50,7 @@ impl Winograd {
         &self.panels
     }
 
-    /// Computes `batch` images.
+    /// Computes `batch` images. The bias is as long as a row of the panels, filled up like them.
     pub(in super::super) fn forward(
         &self,
         batch: usize,
@@ -73,6 +63,16 @@ impl Winograd {
             panels,
             packed,
         } = self;
+        let [rows, columns] = tiling.output;
+        assert_eq!(
+            output.len(),
+            batch * rows * columns * tiling.filters,
+            "output"
+        );
+        assert!(
+            epilogue.bias.is_none_or(|bias| bias.len() == panels.padded),
+            "bias"
+        );
         let tiles = batch * tiling.tiles();
         let split = Split::new(tiles * tiling.floats(), packed.len(), tiles, panels.count());
         let output = Shared::new(output);

@@ -10,7 +10,9 @@ use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
 use crate::simd_level::SimdLevel;
 
-use super::minimal::{Filtering, Input, InputGradient, Matrix, OUTPUTS, Output, OutputGradient};
+use super::minimal::{
+    Filtering, FromPoints, FromPointsTransposed, OUTPUTS, ToPoints, ToPointsTransposed, Transform,
+};
 
 /// The transforms of one filtering at one level. Calling one needs a valid argument and the level's instructions.
 #[derive(Clone, Copy)]
@@ -31,7 +33,7 @@ macro_rules! transforms {
         $(#[target_feature(enable = $features)])?
         unsafe fn input(tile: &Spread<'_>) {
             // SAFETY: the caller's promise, passed on.
-            unsafe { spread::<$simd, Input, $tile, $tile>(tile) }
+            unsafe { spread::<$simd, ToPoints, $tile, $tile>(tile) }
         }
         $(#[target_feature(enable = $features)])?
         unsafe fn output(tile: &Finish<'_>) {
@@ -41,7 +43,7 @@ macro_rules! transforms {
         $(#[target_feature(enable = $features)])?
         unsafe fn output_gradient(tile: &Spread<'_>) {
             // SAFETY: as above.
-            unsafe { spread::<$simd, OutputGradient, OUTPUTS, $tile>(tile) }
+            unsafe { spread::<$simd, FromPointsTransposed, OUTPUTS, $tile>(tile) }
         }
         $(#[target_feature(enable = $features)])?
         unsafe fn input_gradient(tile: &Gather<'_>) {
@@ -133,7 +135,7 @@ pub(super) struct Gather<'a> {
 ///
 /// The CPU has `S`.
 #[inline(always)]
-unsafe fn both<S: Simd, M: Matrix<FROM, TO>, const FROM: usize, const TO: usize>(
+unsafe fn both<S: Simd, M: Transform<FROM, TO>, const FROM: usize, const TO: usize>(
     load: impl Fn(usize, usize) -> S::Vector,
 ) -> [[S::Vector; TO]; TO] {
     // SAFETY: passed on.
@@ -157,8 +159,10 @@ unsafe fn both<S: Simd, M: Matrix<FROM, TO>, const FROM: usize, const TO: usize>
 ///
 /// As [`Spread`] says, and the CPU has `S`.
 #[inline(always)]
-unsafe fn spread<S: Simd, M: Matrix<FROM, TO>, const FROM: usize, const TO: usize>(tile: &Spread) {
-    debug_assert_eq!(tile.pixels.len(), FROM * FROM, "a tile's pixels");
+unsafe fn spread<S: Simd, M: Transform<FROM, TO>, const FROM: usize, const TO: usize>(
+    tile: &Spread,
+) {
+    assert_eq!(tile.pixels.len(), FROM * FROM, "a tile's pixels");
     let mut channel = 0;
     while channel < tile.channels {
         let count = tile.channels - channel;
@@ -187,15 +191,15 @@ unsafe fn spread<S: Simd, M: Matrix<FROM, TO>, const FROM: usize, const TO: usiz
 #[inline(always)]
 unsafe fn finish<S: Simd, const TILE: usize>(tile: &Finish)
 where
-    Output: Matrix<TILE, OUTPUTS>,
+    FromPoints: Transform<TILE, OUTPUTS>,
 {
-    debug_assert_eq!(tile.pixels.len(), OUTPUTS * OUTPUTS, "a tile's outputs");
+    assert_eq!(tile.pixels.len(), OUTPUTS * OUTPUTS, "a tile's outputs");
     for_activation!(tile.activation, ACTIVATION => {
         let mut channel = 0;
         while channel < tile.channels {
             // SAFETY: all pointers stay inside what `Finish` promises.
             unsafe {
-                let sums = both::<S, Output, TILE, OUTPUTS>(|row, column| {
+                let sums = both::<S, FromPoints, TILE, OUTPUTS>(|row, column| {
                     S::load(tile.from.add((row * TILE + column) * tile.stride + channel))
                 });
                 let count = tile.channels - channel;
@@ -251,14 +255,14 @@ unsafe fn finish_lanes<S: Simd, const FULL: bool>(
 #[inline(always)]
 unsafe fn gather<S: Simd, const TILE: usize>(tile: &Gather)
 where
-    InputGradient: Matrix<TILE, TILE>,
+    ToPointsTransposed: Transform<TILE, TILE>,
 {
-    debug_assert_eq!(tile.pixels.len(), TILE * TILE, "a tile's pixels");
+    assert_eq!(tile.pixels.len(), TILE * TILE, "a tile's pixels");
     let mut channel = 0;
     while channel < tile.channels {
         // SAFETY: all pointers stay inside what `Gather` promises.
         unsafe {
-            let sums = both::<S, InputGradient, TILE, TILE>(|row, column| {
+            let sums = both::<S, ToPointsTransposed, TILE, TILE>(|row, column| {
                 S::load(tile.from.add((row * TILE + column) * tile.stride + channel))
             });
             let count = tile.channels - channel;

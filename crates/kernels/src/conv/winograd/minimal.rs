@@ -105,7 +105,7 @@ impl Filtering {
 }
 
 /// The product of a matrix and as many vectors as it has columns.
-pub(super) trait Matrix<const FROM: usize, const TO: usize> {
+pub(super) trait Transform<const FROM: usize, const TO: usize> {
     /// # Safety
     ///
     /// The CPU has `S`.
@@ -113,13 +113,13 @@ pub(super) trait Matrix<const FROM: usize, const TO: usize> {
 }
 
 /// `Bᵀ`: inputs to points.
-pub(super) struct Input;
+pub(super) struct ToPoints;
 /// `Aᵀ`: points to outputs.
-pub(super) struct Output;
+pub(super) struct FromPoints;
 /// `A`: gradients of outputs to those of points.
-pub(super) struct OutputGradient;
+pub(super) struct FromPointsTransposed;
 /// `B`: gradients of points to those of inputs.
-pub(super) struct InputGradient;
+pub(super) struct ToPointsTransposed;
 
 // Of F(2, 3):
 //
@@ -128,7 +128,7 @@ pub(super) struct InputGradient;
 //      0 -1  1  0         0  1 -1 -1
 //      0  1  0 -1
 
-impl Matrix<4, 4> for Input {
+impl Transform<4, 4> for ToPoints {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: [S::Vector; 4]) -> [S::Vector; 4] {
         // SAFETY: passed on.
@@ -143,7 +143,7 @@ impl Matrix<4, 4> for Input {
     }
 }
 
-impl Matrix<4, 2> for Output {
+impl Transform<4, 2> for FromPoints {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: [S::Vector; 4]) -> [S::Vector; 2] {
         // SAFETY: passed on.
@@ -156,7 +156,7 @@ impl Matrix<4, 2> for Output {
     }
 }
 
-impl Matrix<2, 4> for OutputGradient {
+impl Transform<2, 4> for FromPointsTransposed {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: [S::Vector; 2]) -> [S::Vector; 4] {
         // SAFETY: passed on.
@@ -171,7 +171,7 @@ impl Matrix<2, 4> for OutputGradient {
     }
 }
 
-impl Matrix<4, 4> for InputGradient {
+impl Transform<4, 4> for ToPointsTransposed {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: [S::Vector; 4]) -> [S::Vector; 4] {
         // SAFETY: passed on.
@@ -205,78 +205,78 @@ const R: f32 = 97.0 / 36.0;
 ///
 /// The CPU has `S`.
 #[inline(always)]
-unsafe fn times<S: Simd>(factor: &f32, x: S::Vector, plus: S::Vector) -> S::Vector {
+unsafe fn scaled<S: Simd>(factor: &f32, x: S::Vector, plus: S::Vector) -> S::Vector {
     // SAFETY: passed on.
     unsafe { S::fma(S::splat(factor), x, plus) }
 }
 
-impl Matrix<6, 6> for Input {
+impl Transform<6, 6> for ToPoints {
     /// Rows of opposite points share their sums of even and of odd terms.
     #[inline(always)]
     unsafe fn times<S: Simd>(x: [S::Vector; 6]) -> [S::Vector; 6] {
         // SAFETY: passed on.
         unsafe {
-            let near_even = times::<S>(&(-Q * Q), x[2], x[4]);
-            let near_odd = times::<S>(&P, x[3], times::<S>(&-Q, x[1], S::zero()));
-            let far_even = times::<S>(&(-P * P), x[2], x[4]);
-            let far_odd = times::<S>(&Q, x[3], times::<S>(&-P, x[1], S::zero()));
+            let near_even = scaled::<S>(&(-Q * Q), x[2], x[4]);
+            let near_odd = scaled::<S>(&P, x[3], scaled::<S>(&-Q, x[1], S::zero()));
+            let far_even = scaled::<S>(&(-P * P), x[2], x[4]);
+            let far_odd = scaled::<S>(&Q, x[3], scaled::<S>(&-P, x[1], S::zero()));
             [
-                times::<S>(&-R, x[2], S::add(x[0], x[4])),
+                scaled::<S>(&-R, x[2], S::add(x[0], x[4])),
                 S::add(near_even, near_odd),
                 S::sub(near_even, near_odd),
                 S::add(far_even, far_odd),
                 S::sub(far_even, far_odd),
-                times::<S>(&-R, x[3], S::add(x[1], x[5])),
+                scaled::<S>(&-R, x[3], S::add(x[1], x[5])),
             ]
         }
     }
 }
 
-impl Matrix<6, 2> for Output {
+impl Transform<6, 2> for FromPoints {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: [S::Vector; 6]) -> [S::Vector; 2] {
         // SAFETY: passed on.
         unsafe {
             let sums = S::add(S::add(x[1], x[2]), S::add(x[3], x[4]));
-            let far = times::<S>(&Q, S::sub(x[3], x[4]), x[5]);
-            [S::add(x[0], sums), times::<S>(&P, S::sub(x[1], x[2]), far)]
+            let far = scaled::<S>(&Q, S::sub(x[3], x[4]), x[5]);
+            [S::add(x[0], sums), scaled::<S>(&P, S::sub(x[1], x[2]), far)]
         }
     }
 }
 
-impl Matrix<2, 6> for OutputGradient {
+impl Transform<2, 6> for FromPointsTransposed {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: [S::Vector; 2]) -> [S::Vector; 6] {
         // SAFETY: passed on.
         unsafe {
             [
                 x[0],
-                times::<S>(&P, x[1], x[0]),
-                times::<S>(&-P, x[1], x[0]),
-                times::<S>(&Q, x[1], x[0]),
-                times::<S>(&-Q, x[1], x[0]),
+                scaled::<S>(&P, x[1], x[0]),
+                scaled::<S>(&-P, x[1], x[0]),
+                scaled::<S>(&Q, x[1], x[0]),
+                scaled::<S>(&-Q, x[1], x[0]),
                 x[1],
             ]
         }
     }
 }
 
-impl Matrix<6, 6> for InputGradient {
+impl Transform<6, 6> for ToPointsTransposed {
     #[inline(always)]
     unsafe fn times<S: Simd>(x: [S::Vector; 6]) -> [S::Vector; 6] {
         // SAFETY: passed on.
         unsafe {
             let (near, far) = (S::add(x[1], x[2]), S::add(x[3], x[4]));
             let (near_odd, far_odd) = (S::sub(x[1], x[2]), S::sub(x[3], x[4]));
-            let even = times::<S>(&-R, x[0], times::<S>(&(-P * P), far, S::zero()));
+            let even = scaled::<S>(&-R, x[0], scaled::<S>(&(-P * P), far, S::zero()));
             [
                 x[0],
-                times::<S>(&-Q, near_odd, times::<S>(&-P, far_odd, x[5])),
-                times::<S>(&(-Q * Q), near, even),
-                times::<S>(
+                scaled::<S>(&-Q, near_odd, scaled::<S>(&-P, far_odd, x[5])),
+                scaled::<S>(&(-Q * Q), near, even),
+                scaled::<S>(
                     &P,
                     near_odd,
-                    times::<S>(&Q, far_odd, times::<S>(&-R, x[5], S::zero())),
+                    scaled::<S>(&Q, far_odd, scaled::<S>(&-R, x[5], S::zero())),
                 ),
                 S::add(x[0], S::add(near, far)),
                 x[5],
@@ -291,7 +291,7 @@ mod tests {
     use crate::simd::Portable;
 
     /// The matrix, column by column.
-    fn columns<M: Matrix<FROM, TO>, const FROM: usize, const TO: usize>() -> Vec<[f32; TO]> {
+    fn columns<M: Transform<FROM, TO>, const FROM: usize, const TO: usize>() -> Vec<[f32; TO]> {
         (0..FROM)
             .map(|column| {
                 let mut x = [[0.0; 8]; FROM];
@@ -314,14 +314,17 @@ mod tests {
     /// The output `o` of taps `t` is `Σ_i A[i][o] G[i][t] B[d][i]`: 1 for the input `d = o + t`, and else 0.
     fn is_filtering<const TILE: usize>(filtering: Filtering)
     where
-        Input: Matrix<TILE, TILE>,
-        Output: Matrix<TILE, 2>,
-        OutputGradient: Matrix<2, TILE>,
-        InputGradient: Matrix<TILE, TILE>,
+        ToPoints: Transform<TILE, TILE>,
+        FromPoints: Transform<TILE, 2>,
+        FromPointsTransposed: Transform<2, TILE>,
+        ToPointsTransposed: Transform<TILE, TILE>,
     {
-        let (b, a) = (columns::<Input, TILE, TILE>(), columns::<Output, TILE, 2>());
-        is_transposed(&b, &columns::<InputGradient, TILE, TILE>());
-        is_transposed(&a, &columns::<OutputGradient, 2, TILE>());
+        let (b, a) = (
+            columns::<ToPoints, TILE, TILE>(),
+            columns::<FromPoints, TILE, 2>(),
+        );
+        is_transposed(&b, &columns::<ToPointsTransposed, TILE, TILE>());
+        is_transposed(&a, &columns::<FromPointsTransposed, 2, TILE>());
         let g = filtering.kernel_matrix();
         assert_eq!((g.len(), OUTPUTS), (TILE, 2));
         for (output, tap, input) in (0..OUTPUTS).flat_map(|output| {

@@ -12,10 +12,13 @@
 //! ```
 //!
 //! Some tiles at a time go through all of it, so that their points stay in the cache. Tiles that reach over the edge read
-//! zeros, and write only what is in the image. What a tile comes to depends on no other: results are the same for any
-//! number of images and threads. The gradients are those of this very formula, by as many multiplications.
+//! zeros, and write only what is in the image. What a tile comes to depends on no other, so that an image comes to the
+//! same in any batch and on any number of threads. The gradients are those of this very formula, by as many
+//! multiplications.
 //!
-//! F(2, 3) is more exact than the direct sum, since its sums are shorter, and F(2, 5) no less.
+//! Of ordinary numbers, of which none stands out, the root of the mean of squared errors is 0.4 to 1.7 times that of the direct
+//! sum: less with many channels, since sums are shorter, more with few and 5×5. A number far larger than its neighbors in a tile takes digits from them, and one that is not finite
+//! makes others of its tile NaN.
 //!
 //! | to find | look in |
 //! | --- | --- |
@@ -43,11 +46,11 @@ use super::geometry::ConvGeometry;
 use super::shape::Conv2dShape;
 
 pub(super) use self::backward::WinogradGradients;
-pub(super) use self::forward::{Epilogue, Winograd};
+pub(super) use self::forward::Winograd;
 
 /// What a transform costs for each number of a tile and channel or filter, in multiply-adds.
 const TRANSFORM: usize = 4;
-/// What transforming the weights costs for each of their numbers, beyond packing them for the direct product.
+/// What transforming the weights of one pass costs for each of their numbers, beyond packing them for the direct product.
 const PACKING: usize = 100;
 /// The share of the direct product's cost below which it is worth while.
 const WORTHWHILE: f64 = 0.9;
