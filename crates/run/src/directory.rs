@@ -593,6 +593,19 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_read_as_they_were_written() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("numbers.json");
+        // A macro F1 that once came back with another last bit, and numbers all over.
+        let many = (1..2000).map(|i| (f64::from(i) * 0.737).sin() * f64::from(i).powi(i % 7 - 3));
+        let numbers: Vec<f64> = std::iter::once(0.908_699_109_627_902_1)
+            .chain(many)
+            .collect();
+        write_json(&path, &numbers).unwrap();
+        assert_eq!(read_json::<Vec<f64>>(&path).unwrap(), numbers);
+    }
+
+    #[test]
     fn a_run_keeps_the_rule_that_its_subsets_were_drawn_by() {
         let root = tempfile::tempdir().unwrap();
         let run = create(root.path());
