@@ -73,7 +73,7 @@ pub fn conv2d_backward(
     let to_input = to_input.map(|to| InputGradient::new(shape, level, weights, &split, to));
     let layout = to_input
         .as_ref()
-        .map_or(plain_layout(shape), InputGradient::layout);
+        .map_or(Layout::plain(shape), InputGradient::layout);
 
     // Each share of the images has sums of its own; what divides the weights divides one share's
     // sums.
@@ -142,17 +142,6 @@ pub fn conv2d_backward(
     }
     if let Some(to) = to_bias {
         add_shares(&bias_sums, to);
-    }
-}
-
-/// The gradient's layout where no input gradient asks for another.
-fn plain_layout(shape: &Conv2dShape) -> Layout {
-    let [rows, columns] = shape.output();
-    let row = columns * shape.filters;
-    Layout {
-        image: rows * row,
-        row,
-        before: 0,
     }
 }
 

@@ -68,6 +68,11 @@ impl AxisSizes {
 }
 
 impl Axis {
+    /// Taps of all outputs, without those on padding.
+    pub(crate) fn count(&self) -> usize {
+        self.taps.iter().map(Vec::len).sum()
+    }
+
     /// The forward pass: an output reads inputs.
     pub(crate) fn forward(sizes: AxisSizes) -> Self {
         let AxisSizes {
@@ -197,8 +202,7 @@ impl ConvGeometry {
 
     /// Taps of all outputs of an image, without those on padding.
     pub(crate) fn taps(&self) -> usize {
-        let of = |axis: &Axis| axis.taps.iter().map(Vec::len).sum::<usize>();
-        of(&self.y) * of(&self.x)
+        self.y.count() * self.x.count()
     }
 
     fn ends(shape: &Conv2dShape) -> ([usize; 3], [usize; 3]) {
@@ -234,6 +238,17 @@ impl ConvGeometry {
 }
 
 impl Layout {
+    /// That of outputs, and their gradients, one after another without zeros.
+    pub(crate) fn plain(shape: &Conv2dShape) -> Self {
+        let [rows, columns] = shape.output();
+        let row = columns * shape.filters;
+        Self {
+            image: rows * row,
+            row,
+            before: 0,
+        }
+    }
+
     /// This layout of words as one of floats.
     pub(crate) fn in_floats(&self, products: Products) -> Self {
         let floats = products.in_word();

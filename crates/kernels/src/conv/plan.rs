@@ -21,7 +21,7 @@ use crate::epilogue::Activation;
 use crate::micro::{KSpan, Kernels, Tile};
 use crate::parallel::{self, Shared, share};
 
-use super::geometry::{Axis, ConvGeometry, Layout, Sliding};
+use super::geometry::{ConvGeometry, Layout, Sliding};
 use super::pack::Panels;
 
 /// What the rows of a tile are.
@@ -77,9 +77,8 @@ impl Plan {
     /// Chooses the cheaper order for tasks of `images` images.
     pub(crate) fn new(geometry: &ConvGeometry, kernels: &Kernels, images: usize) -> Self {
         let cost = |rows: usize| rows + TILE_OVERHEAD * rows.div_ceil(kernels.rows);
-        let taps = |axis: &Axis| axis.taps.iter().map(Vec::len).sum::<usize>();
-        let by_images = taps(&geometry.y) * taps(&geometry.x) * cost(images);
-        let by_pixels = taps(&geometry.y) * geometry.x.kernel * cost(geometry.target[1]) * images;
+        let by_images = geometry.taps() * cost(images);
+        let by_pixels = geometry.y.count() * geometry.x.kernel * cost(geometry.target[1]) * images;
         match geometry.x.sliding {
             Some(sliding) if by_pixels <= by_images => Self::by_pixels(geometry, sliding),
             _ => Self::by_images(geometry),

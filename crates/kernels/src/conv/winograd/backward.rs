@@ -78,12 +78,7 @@ impl WinogradGradients {
         let all_weight_sums = to_weights.is_some().then(|| Shared::new(&mut weight_sums));
         let all_bias_sums = Shared::new(&mut bias_sums);
 
-        let [rows, columns] = tiling.output;
-        let layout = Layout {
-            image: rows * columns * tiling.filters,
-            row: columns * tiling.filters,
-            before: 0,
-        };
+        let layout = Layout::plain(shape);
         let image_in = input.len() / shape.batch;
         let most = self.block();
         let group = most.div_ceil(tiling.tiles());
